@@ -133,6 +133,7 @@ fn is_turn(field: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Endpoint;
 
     const NOW: Moment = Moment(1_000_000_000);
 
@@ -199,7 +200,7 @@ mod tests {
             assert_eq!(known.take_in(1, left(&[(&check, 9)]), NOW), left(&[(&check, 9)]), "{fact}");
         }
         let mut known = KnownFacts::default();
-        let pause = field("p", Some("m"), &SharedFact::Trip.to_string());
+        let pause = field("p", Some("m"), &SharedFact::Trip(Endpoint::ChatCompletions).to_string());
         assert_eq!(known.changes(facts(&[(&pause, 9)]), NOW), left(&[(&pause, 9)]));
         assert_eq!(known.take_in(2, left(&[(&pause, 9)]), NOW), []);
     }

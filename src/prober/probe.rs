@@ -305,7 +305,7 @@ mod tests {
             (401, FailureClass::KeyInvalid),
             (403, FailureClass::KeyInvalid),
             (402, FailureClass::QuotaExhausted),
-            (408, FailureClass::ServerError),
+            (408, FailureClass::Ambiguous),
             (500, FailureClass::ServerError),
             (503, FailureClass::Overloaded),
             (301, FailureClass::Garbage),

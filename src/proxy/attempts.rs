@@ -86,6 +86,7 @@ pub(super) async fn run_attempts<'c>(
             attempt.candidate.stats.provider().record_check(alive, CheckMethod::Traffic, now);
         }
         let class = failure.class;
+        plan.learn_absence(!context.is_at_fault_by_query(attempt.candidate.endpoint));
         plan.failed(attempt, class, failure.retry_after, failure.sent, now);
         failures.add(failure);
         if passes {

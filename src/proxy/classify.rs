@@ -111,6 +111,8 @@ const SENTENCES: &[(FailureClass, &[&str])] = &[
     // OpenRouter's 402: this request is too large for the rest of the credit.
     (FailureClass::Forbidden, &["fewer max_tokens"]),
     (FailureClass::KeyInvalid, &["API key not valid"]),
+    // TGI's 424, which is OpenAI's for a tool server of the caller.
+    (FailureClass::ServerError, &["failed during generation"]),
 ];
 
 /// The class of an error response, by its status and the first bytes of its body. `model`: the model's name
@@ -127,7 +129,7 @@ pub fn of_error(status: u16, text: &[u8], model: &str) -> FailureClass {
     if let Some(class) = by_code(CAUSE_CODES, codes) {
         return class;
     }
-    if matches!(status, 200..=299 | 400 | 402 | 413 | 422 | 500)
+    if matches!(status, 200..=299 | 400 | 402 | 413 | 422 | 424 | 500)
         && let Some(class) = by_sentence(message)
     {
         return class;
@@ -196,11 +198,12 @@ pub const fn of_status(status: u16) -> FailureClass {
         405 | 501 => FailureClass::EndpointMissing,
         413 => FailureClass::ContextTooLong,
         429 => FailureClass::RateLimited,
-        // 498: Groq's flex tier is full. 529: Anthropic.
-        498 | 503 | 529 => FailureClass::Overloaded,
-        // Not the caller's fault: the provider took too long, met a conflict, or lost a service that it
-        // depends on; or a server in between wants another connection.
-        407..=409 | 421 | 424..=426 | 500..=599 => FailureClass::ServerError,
+        // 529: Anthropic.
+        503 | 529 => FailureClass::Overloaded,
+        // The body came too slowly, two requests met, or the tier that the client chose is full.
+        408 | 409 | 425 | 498 => FailureClass::Ambiguous,
+        // Not the caller's fault: a server in between wants another connection.
+        407 | 421 | 426 | 500..=599 => FailureClass::ServerError,
         400..=499 => FailureClass::CallerMistake,
         _ => FailureClass::Garbage,
     }
@@ -253,6 +256,7 @@ pub const fn is_alive(class: FailureClass) -> Option<bool> {
         FailureClass::KeyInvalid
         | FailureClass::EndpointMissing
         | FailureClass::Forbidden
+        | FailureClass::Ambiguous
         | FailureClass::Timeout(
             DeadlineKind::Pool | DeadlineKind::Total | DeadlineKind::Body | DeadlineKind::Write,
         )
@@ -346,6 +350,20 @@ mod tests {
                 FailureClass::Forbidden,
             ),
             (422, r#"{"detail":"x"}"#, FailureClass::CallerMistake),
+            (408, "", FailureClass::Ambiguous),
+            (409, "{}", FailureClass::Ambiguous),
+            (425, "{}", FailureClass::Ambiguous),
+            (498, "{}", FailureClass::Ambiguous),
+            (
+                424,
+                r#"{"error":{"message":"Error retrieving tool list from MCP server: 'x'","type":"external_connector_error"}}"#,
+                FailureClass::CallerMistake,
+            ),
+            (
+                424,
+                r#"{"error":"Request failed during generation: Server error: CUDA","error_type":"generation"}"#,
+                FailureClass::ServerError,
+            ),
             (301, "", FailureClass::Garbage),
             // Under a 200.
             (200, r#"{"error":{"message":"Provider returned error","code":502}}"#, FailureClass::ServerError),

@@ -300,7 +300,9 @@ impl RequestContext<'_> {
             let failure = FailedAttempt::of(Some(provider), model, &error);
             failure.log(self.id);
             // A path with an unknown id is missing, too.
-            if failure.class == FailureClass::EndpointMissing && self.endpoint != Endpoint::StoredResponse {
+            let may_learn =
+                self.endpoint != Endpoint::StoredResponse && !self.is_at_fault_by_query(self.endpoint);
+            if failure.class == FailureClass::EndpointMissing && may_learn {
                 let now = Moment::now();
                 memory.missing(self.endpoint, now + failure.class.consequence().rest, now);
             }

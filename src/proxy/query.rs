@@ -21,6 +21,14 @@ pub(super) fn with_query<'p>(path: Cow<'p, str>, query: Option<&str>) -> Cow<'p,
     built.into()
 }
 
+/// Whether an error may be about the query of the client's request: another one than SDKs add to each request
+/// went along.
+pub(super) fn may_be_at_fault(query: Option<&str>) -> bool {
+    let parameters = query.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty());
+    let mut names = parameters.map(|parameter| parameter.split('=').next().unwrap_or_default());
+    names.any(|name| is_public(name) && !matches!(name, "beta" | "alt"))
+}
+
 /// Whether a parameter's name says nothing of a credential. One that cannot be read might.
 fn is_public(name: &str) -> bool {
     let Some(name) = decoded(name) else { return false };
@@ -50,6 +58,19 @@ fn decoded(name: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_of_the_clients_own_may_be_at_fault() {
+        for (query, may_be) in [
+            (None, false),
+            (Some(""), false),
+            (Some("beta=true&alt=sse&key=sk-1"), false),
+            (Some("beta=true&api-version=bogus"), true),
+            (Some("x"), true),
+        ] {
+            assert_eq!(may_be_at_fault(query), may_be, "{query:?}");
+        }
+    }
 
     #[test]
     fn a_query_goes_along_without_its_keys() {

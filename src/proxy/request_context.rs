@@ -13,7 +13,7 @@ use memchr::memmem::Finder;
 use tokio::time::Instant;
 
 use super::{
-    gemini_path,
+    gemini_path, query,
     request_headers::TraceOptions,
     snapshot::{Provider, Snapshot},
     translation::{self, TranslatedCall, Translation, UntranslatedRequest, api_of},
@@ -113,6 +113,12 @@ impl RequestContext<'_> {
             Payload::Json(envelope) => envelope.include_usage().is_none() && !envelope.asks_for_usage(),
             Payload::Form(_) | Payload::Nothing => false,
         }
+    }
+
+    /// Whether an answer of `endpoint` may be about a query of the client's own. It goes along if nothing is
+    /// translated.
+    pub(super) fn is_at_fault_by_query(&self, endpoint: Endpoint) -> bool {
+        endpoint == self.endpoint && query::may_be_at_fault(self.head.uri.query())
     }
 
     /// The path below a base URL for a provider that knows the model by this name.

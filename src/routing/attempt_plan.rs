@@ -81,6 +81,7 @@ pub struct AttemptPlan<'a> {
     pending_repeat: Option<(u8, Moment)>,
     repeat_permit: Option<GaugeGuard>,
     is_done: bool,
+    learns_absence: bool,
 }
 
 /// Whether a candidate is asked at another endpoint after this failure: it lacks the one of the attempt, or
@@ -127,6 +128,7 @@ impl<'a> AttemptPlan<'a> {
             pending_repeat: None,
             repeat_permit: None,
             is_done: false,
+            learns_absence: true,
         }
     }
 
@@ -272,7 +274,7 @@ impl<'a> AttemptPlan<'a> {
             let stats = candidate.stats;
             match stats.admission_to(candidate.endpoint, now) {
                 Admission::Open => Some((index, None)),
-                Admission::Probe => stats.claim_probe().map(|probe| (index, Some(probe))),
+                Admission::Probe => stats.claim_probe(candidate.endpoint).map(|probe| (index, Some(probe))),
                 Admission::Closed { .. } => None,
             }
         })
@@ -302,7 +304,7 @@ impl<'a> AttemptPlan<'a> {
         let is_allowed = |index: &u8| {
             !refuses
                 || candidate(*index).is_some_and(|candidate| {
-                    !matches!(candidate.stats.admission(now), Admission::Closed { .. })
+                    !matches!(candidate.stats.admission(candidate.endpoint, now), Admission::Closed { .. })
                 })
         };
         let index = self.untried().filter(is_allowed).min_by_key(until)?;
@@ -337,6 +339,12 @@ impl<'a> AttemptPlan<'a> {
         Action::Done
     }
 
+    /// Whether other requests learn from the next failure that an endpoint or a model is missing, or a key
+    /// invalid. They do not where a part of this request may be the cause.
+    pub const fn learn_absence(&mut self, learns: bool) {
+        self.learns_absence = learns;
+    }
+
     /// The attempt failed before any of its response reached the client.
     pub fn failed(
         &mut self,
@@ -349,7 +357,16 @@ impl<'a> AttemptPlan<'a> {
         let settings = self.policy.settings;
         let (endpoint, caller) = (attempt.candidate.endpoint, self.plan.caller);
         let failure = AttemptFailure { class, endpoint, caller, retry_after, started: attempt.started };
-        attempt.candidate.stats.failed(&failure, now, &settings.breaker, &mut self.rng);
+        let says_absence = matches!(
+            class,
+            FailureClass::EndpointMissing
+                | FailureClass::ModelMissing
+                | FailureClass::ModelElsewhere
+                | FailureClass::KeyInvalid
+        );
+        if self.learns_absence || !says_absence {
+            attempt.candidate.stats.failed(&failure, now, &settings.breaker, &mut self.rng);
+        }
         self.in_flight &= !(1 << attempt.index);
         if settings.retry.safe && sent == Sent::Unknown {
             self.excluded = u64::MAX;

@@ -11,9 +11,10 @@ use std::{
 };
 
 use super::{
-    breaker::{Breaker, BreakerState, is_older},
+    breaker::{BreakerState, is_older},
     caller_streak::CallerStreak,
     class::{FailureClass, Scope},
+    endpoint_breakers::EndpointBreakers,
     endpoint_memory::EndpointMemory,
     latency::LatencyTracker,
     provider_health::ProviderHealth,
@@ -36,8 +37,8 @@ pub struct CandidateStats {
     /// The model's name at the provider. `None`: all models that no provider lists.
     model: Option<Box<str>>,
     id: u64,
-    breaker: Breaker,
-    /// It rests until then, independent of the breaker.
+    breakers: EndpointBreakers,
+    /// It rests until then, independent of the breakers.
     resting_until: AtomicU64,
     /// Rests in a row, and the start of the last one.
     consecutive_rests: AtomicU32,
@@ -98,7 +99,7 @@ impl CandidateStats {
             provider,
             model: model.map(Into::into),
             id,
-            breaker: Breaker::default(),
+            breakers: EndpointBreakers::default(),
             resting_until: AtomicU64::new(0),
             consecutive_rests: AtomicU32::new(0),
             last_rest_began: AtomicU64::new(0),
@@ -150,18 +151,18 @@ impl CandidateStats {
     pub fn admission_to(&self, endpoint: Endpoint, now: Moment) -> Admission {
         let missing = self.endpoints.missing_until(endpoint);
         let missing = missing.max(self.provider.endpoints().missing_until(endpoint));
-        self.admission_after(missing, now)
+        self.admission_after(endpoint, missing, now)
     }
 
-    /// The same by health alone, whatever the endpoint.
+    /// The same by health alone, though the endpoint is believed to be missing.
     #[must_use]
-    pub fn admission(&self, now: Moment) -> Admission {
-        self.admission_after(Moment::NEVER, now)
+    pub fn admission(&self, endpoint: Endpoint, now: Moment) -> Admission {
+        self.admission_after(endpoint, Moment::NEVER, now)
     }
 
-    fn admission_after(&self, earliest: Moment, now: Moment) -> Admission {
+    fn admission_after(&self, endpoint: Endpoint, earliest: Moment, now: Moment) -> Admission {
         let resting_until = self.resting_until().0.max(self.provider.resting_until().0).max(earliest.0);
-        match self.breaker.state(now) {
+        match self.breakers.of(endpoint).state(now) {
             BreakerState::Tripped { until } => {
                 Admission::Closed { until: Moment(until.0.max(resting_until)) }
             }
@@ -172,10 +173,10 @@ impl CandidateStats {
         }
     }
 
-    /// Takes the one probe permit; it returns on drop. `None`: it is taken.
+    /// Takes the one probe permit of an endpoint; it returns on drop. `None`: it is taken.
     #[must_use]
-    pub fn claim_probe(self: &Arc<Self>) -> Option<ProbePermit> {
-        self.breaker.claim_probe().then(|| ProbePermit(Arc::clone(self)))
+    pub fn claim_probe(self: &Arc<Self>, endpoint: Endpoint) -> Option<ProbePermit> {
+        self.breakers.of(endpoint).claim_probe().then(|| ProbePermit(Arc::clone(self), endpoint))
     }
 
     /// Counts a request as in flight until the guard is dropped.
@@ -212,7 +213,7 @@ impl CandidateStats {
         now: Moment,
         settings: &BreakerSettings,
     ) {
-        self.breaker.succeeded(started, now, settings);
+        self.breakers.of(endpoint).succeeded(started, now, settings);
         self.callers.succeeded(caller, now);
         self.latency(kind).record(after, now);
         self.successes.fetch_add(1, Relaxed);
@@ -234,16 +235,17 @@ impl CandidateStats {
             self.last_class.store(failure.class.number(), Relaxed);
             self.last_failure_at.store(now.0, Relaxed);
         }
+        let endpoint = failure.endpoint;
         if consequence.counts_against_health {
+            let breaker = self.breakers.of(endpoint);
             self.failures.fetch_add(1, Relaxed);
             if !self.callers.fails_alone(failure.caller, now, settings.window) {
-                self.breaker.failed(failure.started, now, settings, rng);
+                breaker.failed(failure.started, now, settings, rng);
             }
-            if let BreakerState::Tripped { until } = self.breaker.state(now) {
+            if let BreakerState::Tripped { until } = breaker.state(now) {
                 self.provider.tripped(until);
             }
         }
-        let endpoint = failure.endpoint;
         let mut until = |length: Duration| now + failure.retry_after.unwrap_or_else(|| rng.jitter(length));
         match consequence.scope {
             Scope::None => {}
@@ -266,12 +268,9 @@ impl CandidateStats {
         }
     }
 
-    /// The end of the breaker's trip. `None`: it has not tripped.
-    pub(super) fn tripped_until(&self, now: Moment) -> Option<Moment> {
-        match self.breaker.state(now) {
-            BreakerState::Tripped { until } => Some(until),
-            BreakerState::Admitting | BreakerState::Probing { .. } => None,
-        }
+    /// The endpoints at which its breaker has tripped, with the ends.
+    pub fn tripped(&self, now: Moment) -> impl Iterator<Item = (Endpoint, Moment)> {
+        self.breakers.tripped(now)
     }
 
     /// Another replica reports a rest until `until`; a past moment: its early end.
@@ -287,9 +286,10 @@ impl CandidateStats {
         }
     }
 
-    /// Another replica reports that its breaker tripped until `until`; a past moment: that it admits again.
-    pub(super) fn learn_trip(&self, until: Moment, now: Moment) {
-        self.breaker.learn(until, now);
+    /// Another replica reports that the breaker of an endpoint tripped until `until`; a past moment: that it
+    /// admits again.
+    pub(super) fn learn_trip(&self, endpoint: Endpoint, until: Moment, now: Moment) {
+        self.breakers.of(endpoint).learn(until, now);
         if until > now {
             self.provider.tripped(until);
         }
@@ -324,15 +324,22 @@ impl CandidateStats {
         }
     }
 
+    /// The worst state of its breakers.
     #[must_use]
     pub fn breaker(&self, now: Moment) -> BreakerState {
-        self.breaker.state(now)
+        self.breakers.worst(now)
     }
 
     /// Successes, and failures that count, of the last `window`.
     #[must_use]
     pub fn outcomes(&self, now: Moment, window: Duration) -> OutcomeCounts {
-        self.breaker.window().sum(now, window)
+        self.breakers.outcomes(now, window)
+    }
+
+    /// The same of one endpoint.
+    #[must_use]
+    pub fn outcomes_at(&self, endpoint: Endpoint, now: Moment, window: Duration) -> OutcomeCounts {
+        self.breakers.of(endpoint).window().sum(now, window)
     }
 
     /// Successes, and failures that count, since the process began.
@@ -362,11 +369,11 @@ impl CandidateStats {
 
 /// The permit of the one request that goes to a probing candidate.
 #[derive(Debug)]
-pub struct ProbePermit(Arc<CandidateStats>);
+pub struct ProbePermit(Arc<CandidateStats>, Endpoint);
 
 impl Drop for ProbePermit {
     fn drop(&mut self) {
-        self.0.breaker.release_probe();
+        self.0.breakers.of(self.1).release_probe();
     }
 }
 
@@ -471,7 +478,10 @@ mod tests {
             stats.failed(&failure, NOW, &BreakerSettings::default(), &mut Rng::new(1));
             assert!(matches!(stats.admission_to(Endpoint::Messages, NOW), Admission::Closed { .. }));
             assert_eq!(
-                (stats.admission_to(Endpoint::ChatCompletions, NOW), stats.admission(NOW)),
+                (
+                    stats.admission_to(Endpoint::ChatCompletions, NOW),
+                    stats.admission(Endpoint::Messages, NOW)
+                ),
                 (Admission::Open, Admission::Open)
             );
             let other = CandidateStats::new(Arc::clone(stats.provider()), Some("n"), 3);
@@ -500,6 +510,27 @@ mod tests {
         let alone = CandidateStats::new(Arc::default(), Some("m"), 1);
         alone.succeeded(CHAT, Duration::from_secs(1), NOW, NOW, &settings);
         assert!(fail_as(&alone, 1, settings.failures), "the only key");
+    }
+
+    /// Failures at one endpoint close no other.
+    #[test]
+    fn a_failing_endpoint_closes_no_other() {
+        let settings = BreakerSettings::default();
+        for failing in Endpoint::MAIN {
+            let stats = CandidateStats::new(Arc::default(), Some("m"), 1);
+            for _ in 0..settings.failures {
+                let class = FailureClass::ServerError;
+                let failure =
+                    AttemptFailure { class, endpoint: failing, caller: 1, retry_after: None, started: NOW };
+                stats.failed(&failure, NOW, &settings, &mut Rng::new(1));
+            }
+            for endpoint in Endpoint::MAIN {
+                let is_closed = matches!(stats.admission_to(endpoint, NOW), Admission::Closed { .. });
+                assert_eq!(is_closed, endpoint == failing, "{failing:?} {endpoint:?}");
+            }
+            assert!(matches!(stats.breaker(NOW), BreakerState::Tripped { .. }));
+            assert_eq!(stats.tripped(NOW).map(|(endpoint, _)| endpoint).collect::<Vec<_>>(), [failing]);
+        }
     }
 
     /// A 401 to one key's requests alone may be about these requests.
@@ -539,6 +570,6 @@ mod tests {
         assert!(rest(&registry[1], NOW) >= Duration::from_secs(300));
         assert_eq!(provider.rest_reason(NOW), Some(FailureClass::KeyInvalid));
         provider.end_rest();
-        assert_eq!(registry[1].admission(NOW), Admission::Open);
+        assert_eq!(registry[1].admission(Endpoint::ChatCompletions, NOW), Admission::Open);
     }
 }

@@ -569,7 +569,7 @@ impl Catalog {
     fn refuse_if_all_closed(&self, candidates: &[Candidate<'_>], now: Moment) -> Result<(), NoPlan> {
         let mut first = None;
         for candidate in candidates {
-            match candidate.stats.admission(now) {
+            match candidate.stats.admission(candidate.endpoint, now) {
                 Admission::Open | Admission::Probe => return Ok(()),
                 Admission::Closed { until } => {
                     first = Some(first.map_or(until, |first: Moment| first.min(until)))

@@ -16,6 +16,9 @@ pub enum FailureClass {
     Forbidden,
     /// The account has no money left (402, `insufficient_quota`).
     QuotaExhausted,
+    /// The cause may be the request or the provider (408, 409, 425; 498: Groq's flex tier, which the client
+    /// chooses, is full).
+    Ambiguous,
     /// Too many requests or tokens per time (429).
     RateLimited,
     /// This provider does not serve the model at this endpoint (404, `model_not_found`).
@@ -108,9 +111,9 @@ impl FailureClass {
         }
         match self {
             Self::KeyInvalid => row(NEXT, Scope::Provider, 600, false),
-            // One client's request must not close the provider for all; if the key is the reason, the breaker
-            // trips.
-            Self::Forbidden => row(NEXT, Scope::None, 0, true),
+            // One client's requests must not close the provider for all.
+            Self::Forbidden => row(NEXT, Scope::None, 0, false),
+            Self::Ambiguous => row(WAIT, Scope::None, 0, false),
             Self::QuotaExhausted => row(NEXT, Scope::Provider, 900, false),
             // Short at first, because a client that repeats on its own would wait no longer.
             Self::RateLimited => row(WAIT, Scope::Candidate, 1, false),
@@ -145,6 +148,7 @@ impl FailureClass {
         match self {
             Self::KeyInvalid => "key_invalid",
             Self::Forbidden => "forbidden",
+            Self::Ambiguous => "ambiguous",
             Self::QuotaExhausted => "quota_gone",
             Self::RateLimited => "rate_limited",
             Self::ModelMissing => "model_missing",
@@ -176,7 +180,7 @@ impl FailureClass {
     }
 
     /// All classes in a fixed order: the index fits into an atomic.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::KeyInvalid,
         Self::Forbidden,
         Self::QuotaExhausted,
@@ -206,6 +210,7 @@ impl FailureClass {
         Self::Unsupported,
         Self::ModelElsewhere,
         Self::Unsayable,
+        Self::Ambiguous,
     ];
 
     pub(super) fn number(self) -> u8 {
@@ -245,6 +250,8 @@ mod tests {
             FailureClass::ModelMissing,
             FailureClass::EndpointMissing,
             FailureClass::Unsupported,
+            FailureClass::Forbidden,
+            FailureClass::Ambiguous,
             FailureClass::Timeout(DeadlineKind::Pool),
             FailureClass::Unattributed,
         ] {

@@ -6,9 +6,10 @@
 //! - [`attempt_plan`]: runs one request through its plan, as [`strategy`] and [`settings`] say
 //! - [`class`]: classes of failure and the consequence of each; [`retry_after`]: the provider's requested
 //!   pause
-//! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window`, `latency` and
-//!   `caller_streak`; [`provider_health`]: the state of a provider; [`endpoint_memory`]: the endpoints that
-//!   either has; [`stats_registry`]: the map of both; [`model_details`]: the fields of listed models
+//! - [`candidate_stats`]: the statistics of a candidate, with its `breaker`, `window`, `latency`,
+//!   `caller_streak` and `endpoint_breakers`; [`provider_health`]: the state of a provider;
+//!   [`endpoint_memory`]: the endpoints that either has; [`stats_registry`]: the map of both;
+//!   [`model_details`]: the fields of listed models
 //! - `refused_options`: options that models of a provider have refused
 //! - `shared_fact`: the pauses that replicas report to each other
 //! - [`known_endpoints`]: the endpoints of well-known providers
@@ -22,6 +23,7 @@ mod caller_streak;
 pub mod candidate_stats;
 pub mod catalog;
 pub mod class;
+mod endpoint_breakers;
 pub mod endpoint_memory;
 pub mod known_endpoints;
 pub mod latency;

@@ -109,7 +109,7 @@ fn sort_by_expected_latency(peers: &mut [Candidate<'_>], by: &SortBy<'_>, rng: &
 /// that wait there, divided by the success share. Infinite for a closed candidate.
 fn expected_latency(candidate: &Candidate<'_>, by: &SortBy<'_>, rng: &mut Rng) -> f64 {
     let stats = candidate.stats;
-    let outcomes = stats.outcomes(by.now, by.settings.breaker.window);
+    let outcomes = stats.outcomes_at(candidate.endpoint, by.now, by.settings.breaker.window);
     // A provider has many machines: twice the requests are not twice the wait, hence the root.
     let load = (stats.waiting() as f64 + 1.0).sqrt();
     match (stats.admission_to(candidate.endpoint, by.now), stats.latency(by.kind).peak()) {

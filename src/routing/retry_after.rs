@@ -29,6 +29,16 @@ pub fn from_response(headers: &HeaderMap, body: &[u8], limited: bool, wall: Syst
     in_headers(headers, wall).or_else(|| in_body(body)).or_else(reset).map(bounded)
 }
 
+/// Whether a `retry-after` is there that every client reads: seconds, or a date (RFC 9110 10.2.3).
+#[must_use]
+pub fn is_readable(headers: &HeaderMap) -> bool {
+    let given = headers.get("retry-after").map(HeaderValue::as_bytes).and_then(text);
+    given.is_some_and(|text| {
+        text.parse::<f64>().is_ok_and(|number| (0.0..1e8).contains(&number))
+            || date::parse_http(text).is_some()
+    })
+}
+
 fn bounded(retry_after: Duration) -> Duration {
     retry_after.min(MAX_RETRY_AFTER)
 }
@@ -213,6 +223,28 @@ mod tests {
         assert_eq!(retry_after(&[("retry-after", "86400")], ""), Some(3600.0));
         assert_eq!(retry_after(&[("retry-after", "3"), ("x-ratelimit-reset", "9")], ""), Some(3.0));
         assert_eq!(retry_after(&[], ""), None);
+    }
+
+    #[test]
+    fn every_client_reads_seconds_and_dates() {
+        for (given, is) in [
+            ("7", true),
+            ("0", true),
+            ("1.5", true),
+            ("Tue, 18 Nov 2025 16:34:03 GMT", true),
+            ("", false),
+            ("abc", false),
+            ("-5", false),
+            ("NaN", false),
+            ("inf", false),
+            ("6m0s", false),
+            ("1763483643", false),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static(given))]);
+            assert_eq!(is_readable(&headers), is, "{given}");
+        }
+        assert!(!is_readable(&HeaderMap::new()));
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub enum SharedFact {
     ProviderRest(FailureClass),
     /// The candidate rests.
     Rest,
-    /// The candidate's breaker has tripped.
-    Trip,
+    /// The candidate's breaker has tripped at this endpoint.
+    Trip(Endpoint),
     /// The endpoint is missing: of a provider for all models, of a candidate for its model.
     Missing(Endpoint),
 }
@@ -27,7 +27,9 @@ impl fmt::Display for SharedFact {
         match self {
             Self::ProviderRest(class) => write!(f, "provider_rest {}", class.as_str()),
             Self::Rest => f.write_str("rest"),
-            Self::Trip => f.write_str("trip"),
+            // As gateways of earlier versions read it, which had one for all endpoints.
+            Self::Trip(Endpoint::ChatCompletions) => f.write_str("trip"),
+            Self::Trip(endpoint) => write!(f, "trip {endpoint:?}"),
             // Its variant, because two endpoints may have one path.
             Self::Missing(endpoint) => write!(f, "missing {endpoint:?}"),
         }
@@ -38,15 +40,15 @@ impl SharedFact {
     /// `None`: a fact that another version knows.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        let endpoint = |name: &str| Endpoint::ALL.into_iter().find(|known| format!("{known:?}") == name);
         match text.split_once(' ') {
             None if text == "rest" => Some(Self::Rest),
-            None if text == "trip" => Some(Self::Trip),
+            None if text == "trip" => Some(Self::Trip(Endpoint::ChatCompletions)),
+            Some(("trip", name)) => endpoint(name).map(Self::Trip),
             Some(("provider_rest", class)) => {
                 FailureClass::ALL.into_iter().find(|known| known.as_str() == class).map(Self::ProviderRest)
             }
-            Some(("missing", name)) => {
-                Endpoint::ALL.into_iter().find(|known| format!("{known:?}") == name).map(Self::Missing)
-            }
+            Some(("missing", name)) => endpoint(name).map(Self::Missing),
             None | Some(_) => None,
         }
     }
@@ -65,7 +67,7 @@ impl ProviderHealth {
             SharedFact::ProviderRest(class) if until > now => self.rest(until, class, now),
             SharedFact::ProviderRest(_) if is_older(self.rest_began_at(), now) => self.end_rest(),
             SharedFact::Missing(endpoint) => self.endpoints().learn(endpoint, until, now),
-            SharedFact::ProviderRest(_) | SharedFact::Rest | SharedFact::Trip => {}
+            SharedFact::ProviderRest(_) | SharedFact::Rest | SharedFact::Trip(_) => {}
         }
     }
 }
@@ -74,8 +76,8 @@ impl CandidateStats {
     /// The pauses in force at `now`, with their ends.
     pub fn shared_facts(&self, now: Moment) -> impl Iterator<Item = (SharedFact, Moment)> {
         let rest = Some((SharedFact::Rest, self.resting_until()));
-        let trip = self.tripped_until(now).map(|until| (SharedFact::Trip, until));
-        let pauses = rest.into_iter().chain(trip).filter(move |(_, until)| *until > now);
+        let trips = self.tripped(now).map(|(endpoint, until)| (SharedFact::Trip(endpoint), until));
+        let pauses = rest.into_iter().chain(trips).filter(move |(_, until)| *until > now);
         pauses.chain(missing_endpoints(self.endpoints(), now))
     }
 
@@ -83,7 +85,7 @@ impl CandidateStats {
     pub fn learn(&self, fact: SharedFact, until: Moment, now: Moment) {
         match fact {
             SharedFact::Rest => self.learn_rest(until, now),
-            SharedFact::Trip => self.learn_trip(until, now),
+            SharedFact::Trip(endpoint) => self.learn_trip(endpoint, until, now),
             SharedFact::Missing(endpoint) => self.endpoints().learn(endpoint, until, now),
             SharedFact::ProviderRest(_) => {}
         }
@@ -139,10 +141,11 @@ mod tests {
     fn every_fact_has_a_name_of_its_own() {
         let classes = FailureClass::ALL.map(SharedFact::ProviderRest);
         let endpoints = Endpoint::ALL.map(SharedFact::Missing);
-        for fact in classes.into_iter().chain(endpoints).chain([SharedFact::Rest, SharedFact::Trip]) {
+        let trips = Endpoint::ALL.map(SharedFact::Trip);
+        for fact in classes.into_iter().chain(endpoints).chain(trips).chain([SharedFact::Rest]) {
             assert_eq!(SharedFact::parse(&fact.to_string()), Some(fact), "{fact}");
         }
-        for text in ["", "rest ", "trips", "provider_rest", "provider_rest x", "missing X"] {
+        for text in ["", "rest ", "trips", "provider_rest", "provider_rest x", "missing X", "trip X"] {
             assert_eq!(SharedFact::parse(text), None, "{text}");
         }
     }
@@ -173,7 +176,7 @@ mod tests {
         let later = NOW + Duration::from_secs(3);
         for (fact, class) in [
             (SharedFact::Rest, FailureClass::RateLimited),
-            (SharedFact::Trip, FailureClass::ServerError),
+            (SharedFact::Trip(ENDPOINT), FailureClass::ServerError),
             (SharedFact::Missing(ENDPOINT), FailureClass::ModelMissing),
         ] {
             let stats = failed(class);
@@ -185,9 +188,9 @@ mod tests {
         let fact = SharedFact::ProviderRest(FailureClass::KeyInvalid);
         let stats = failed(FailureClass::KeyInvalid);
         stats.provider().learn(fact, Moment::NEVER, NOW + Duration::from_millis(500));
-        assert_ne!(stats.admission(NOW), Admission::Open);
+        assert_ne!(stats.admission(ENDPOINT, NOW), Admission::Open);
         stats.provider().learn(fact, Moment::NEVER, later);
-        assert_eq!(stats.admission(later), Admission::Open);
+        assert_eq!(stats.admission(ENDPOINT, later), Admission::Open);
     }
 
     #[test]

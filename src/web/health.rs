@@ -138,6 +138,7 @@ fn candidate(stats: &CandidateStats, snapshot: &Snapshot, now: Moment) -> Value 
         "model": stats.model(),
         "state": state,
         "until": until.map(|until| shown(until, now)),
+        "tripped_at": stats.tripped(now).map(|(endpoint, _)| endpoint.as_str()).collect::<Vec<_>>(),
         "missing_at": missing(stats.endpoints(), now),
         "under_way": stats.in_flight(),
         "requests": attempts,

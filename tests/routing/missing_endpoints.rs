@@ -92,6 +92,35 @@ async fn a_missing_endpoint_is_a_404_in_the_clients_dialect() {
     }
 }
 
+/// A 404 or a 401 that a query of the client's own may have caused says nothing about other requests.
+#[tokio::test]
+async fn a_query_of_the_clients_own_closes_nothing() {
+    for (status, text) in [(404, "Resource not found"), (401, r#"{"error":{"message":"no"}}"#)] {
+        let upstream = Upstream::by(Speaks::H1, move |_, seen| match seen.target.contains("bogus") {
+            true => script::json(status, text),
+            false => good(seen),
+        });
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(post("/v1/chat/completions?api-version=bogus")).await;
+        answer.collect().await;
+        let state = state_of_model(&gateway).await;
+        assert_eq!(
+            (&state["missing_endpoints"], &state["state"]),
+            (&serde_json::json!([]), &"admitting".into())
+        );
+        let answer = client.send(Call::whole()).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.headers.get("x-thalweg-dialect")),
+            (200, None),
+            "{status}"
+        );
+        answer.collect().await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// B1: an error that the client's dialect has passes as it came, from the only provider.
 #[tokio::test]
 async fn the_only_providers_own_words_pass() {

@@ -33,6 +33,66 @@ async fn a_refusal_for_one_client_is_no_rest_for_others() {
     gateway.stop().await;
 }
 
+/// B1: failures at one endpoint, as one key's requests cause them, close no other.
+#[tokio::test]
+async fn failures_at_one_endpoint_close_no_other() {
+    const PATHS: [&str; 4] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
+    for failing in PATHS {
+        let upstream = Upstream::by(Speaks::H1, move |_, seen| {
+            let fails = seen.target.ends_with(failing.trim_start_matches("/v1")) && seen.json()["x"] == 1;
+            script::json(if fails { 500 } else { 200 }, script::COMPLETION)
+        });
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            settings.routing.all_tripped = AllTripped::Refuse;
+            settings.routing.native_only = true;
+            settings.routing.retry.repeats = 0;
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let call = |path: &str, x: u8| {
+            Call::post(path, format!(r#"{{"model":"m","x":{x},"messages":[],"input":"a","prompt":"a"}}"#))
+        };
+        for _ in 0..6 {
+            client.send(call(failing, 1)).await.collect().await;
+        }
+        for path in PATHS {
+            let answer = client.send(call(path, 0)).await;
+            assert_eq!(answer.status, if path == failing { 503 } else { 200 }, "{failing} {path}");
+            answer.collect().await;
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// Statuses of which the request may be the cause trip nothing: one key's requests would close the model for
+/// all.
+#[tokio::test]
+async fn ambiguous_statuses_trip_nothing() {
+    for status in [403, 408, 409, 424, 425, 498] {
+        let upstream = Upstream::by(Speaks::H1, move |_, seen| match seen.json()["x"].is_null() {
+            true => script::json(200, script::COMPLETION),
+            false => script::json(status, r#"{"error":{"message":"no","type":"x"}}"#),
+        });
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            settings.routing.all_tripped = AllTripped::Refuse;
+            settings.routing.retry.repeats = 0;
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        for _ in 0..8 {
+            let answer = client.send(Call::post("/v1/chat/completions", r#"{"model":"m","x":1}"#)).await;
+            assert_eq!(answer.status, status);
+            answer.collect().await;
+        }
+        let answer = client.send(Call::whole()).await;
+        assert_eq!(answer.status, 200, "{status}");
+        answer.collect().await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// R18: a provider that sends `retry-after` gets no requests until then, and the client does not notice.
 #[tokio::test]
 async fn retry_after_is_respected() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proptest::prelude::{any, prop_assert, proptest};
 
 use super::*;
+use crate::base::Endpoint;
 use crate::routing::{
     Catalog, Listing, PlanRequest, RoutedProvider, StatsRegistry,
     settings::{BudgetSettings, ModelRule, RetrySettings},
@@ -302,20 +303,20 @@ fn one_request_probes_and_losing_a_race_is_no_illness() {
     let attempt = started(tripping.next(NOW));
     let stats = Arc::clone(attempt.candidate.stats);
     tripping.failed(attempt, FailureClass::ServerError, None, Sent::Some, NOW);
-    assert!(matches!(stats.admission(NOW), Admission::Closed { .. }));
+    assert!(matches!(stats.admission(Endpoint::ChatCompletions, NOW), Admission::Closed { .. }));
     let later = NOW + catalog.settings().breaker.cool_down * 2;
-    assert_eq!(stats.admission(later), Admission::Probe);
+    assert_eq!(stats.admission(Endpoint::ChatCompletions, later), Admission::Probe);
     let (mut one, mut two) = (attempt_plan(&catalog, None), attempt_plan(&catalog, None));
     let probe = started(one.next(later));
     let other = started(two.next(later));
     assert_eq!((probe.candidate.provider, other.candidate.provider), (0, 1), "one at a time");
     one.lost(probe, later);
-    assert_eq!(stats.admission(later), Admission::Probe, "a loser proves nothing");
+    assert_eq!(stats.admission(Endpoint::ChatCompletions, later), Admission::Probe, "a loser proves nothing");
     drop(one);
     let mut again = attempt_plan(&catalog, None);
     let probe = started(again.next(later));
     drop(again.won(probe, MILLI, later));
-    assert_eq!(stats.admission(later), Admission::Open);
+    assert_eq!(stats.admission(Endpoint::ChatCompletions, later), Admission::Open);
 }
 
 proptest! {
