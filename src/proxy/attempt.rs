@@ -129,6 +129,7 @@ impl RequestContext<'_> {
     ) -> Result<Success, AttemptError> {
         let upstream::Response { status, mut headers, mut body, connected_after } = response;
         let times = AttemptTimes { connection_wait: connected_after, answered: Instant::now() };
+        provider.secrets.mask_headers(&mut headers);
         if let Some(fault) = status_of_hop(status, &headers) {
             return Err(AttemptError::Fault(fault));
         }
@@ -202,8 +203,11 @@ impl RequestContext<'_> {
         let strips_usage = if translation.is_some() { self.hides_usage() } else { running.requests_usage };
         let body = match translation {
             Some(_) if !is_events => return Err(garbage("no event stream")),
-            Some(translation) => translation.stream(take(&mut first), body, self.snapshot.stream.max_line),
-            None => AnswerBody::Native(body),
+            Some(translation) => {
+                let (first, secrets) = (take(&mut first), Arc::clone(&provider.secrets));
+                translation.stream(first, body, self.snapshot.stream.max_line, secrets)
+            }
+            None => AnswerBody::Native(body, Arc::clone(&provider.secrets)),
         };
         if is_events {
             forbid_buffering(&mut headers);

@@ -9,9 +9,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{classify, translation::AnswerBody};
+use super::{classify, secret_mask::Within, translation::AnswerBody};
 use crate::{
-    base::{Endpoint, Fault, Moment, Rng},
+    base::{ByteList, Endpoint, Fault, Moment, Rng},
     relay::{Acknowledge, FailureObserver, FrameSource},
     routing::{CandidateStats, candidate_stats::AttemptFailure, settings::RoutingSettings},
     telemetry::GaugeGuard,
@@ -55,6 +55,10 @@ impl FrameSource for AnswerBody {
 
     fn is_done(&self) -> bool {
         Self::is_done(self)
+    }
+
+    fn mask_error(&self, waiting: ByteList) -> ByteList {
+        self.secrets().mask(waiting, Within::Error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A provider's answer that is an error: its first bytes are read for its class, and the rest can still be
 //! given to the client, or dropped for another candidate.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, time::SystemTime};
 
 use bytes::Bytes;
 use http::{
@@ -18,13 +18,13 @@ use super::{
     fault::Refusal,
     limit_headers,
     request_context::RequestContext,
-    secret_mask::Within,
+    secret_mask::{SecretMask, Within},
     snapshot::Provider,
 };
 use crate::{
     base::{ByteList, Fault, FaultKind, Moment, Sent, Stage},
     relay::CommitPoint,
-    routing::FailureClass,
+    routing::{FailureClass, retry_after},
     upstream::{self, Deadline, Target},
     wire::{WireError, provider_error},
 };
@@ -66,9 +66,11 @@ impl RequestContext<'_> {
             AttemptError::Error(response) => *response,
         };
         let is_about_key = !status.is_success() && classify::is_about_key(status.as_u16(), class, &text);
-        if class == FailureClass::RateLimited && !headers.contains_key(RETRY_AFTER) {
-            // Codex gives up at once without one. The candidate's rest is the best estimate there is.
-            limit_headers::write_retry(&mut headers, class.consequence().rest);
+        if class == FailureClass::RateLimited && !retry_after::is_readable(&headers) {
+            // Codex gives up at once without one. If the provider says nothing in any form, the candidate's
+            // rest is the best estimate there is.
+            let said = retry_after::from_response(&headers, &text, true, SystemTime::now());
+            limit_headers::write_retry(&mut headers, said.unwrap_or(class.consequence().rest));
         }
         let body = match rest {
             ErrorRest::Coming(before, body) => {
@@ -88,6 +90,8 @@ impl RequestContext<'_> {
         let body = body.map(|body| provider.secrets.mask(body, Within::Error));
         if is_about_key {
             let words = body.map(|body| provider_error::words(&body.join())).unwrap_or_default();
+            // The words are decoded, and may hold what the bytes did not.
+            let words = provider.secrets.mask_words(words);
             let Target { name, .. } = &*provider.target;
             return Err(Refusal::key_refused(name, provider.target.has_credential(), &words));
         }
@@ -96,7 +100,7 @@ impl RequestContext<'_> {
                 let (translated, body) = translation.error(status.as_u16(), &body.join(), wait_of(&headers));
                 status = StatusCode::from_u16(translated).unwrap_or(status);
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                Some(body)
+                Some(provider.secrets.mask(body, Within::Error))
             }
             (_, body) => body,
         };
@@ -109,7 +113,7 @@ impl RequestContext<'_> {
                 if provider_error::is_error_object(&text) {
                     Answer::Whole(status, headers, body)
                 } else {
-                    self.in_own_shape(status, headers, class, &text)
+                    self.in_own_shape(status, headers, class, &text, &provider.secrets)
                 }
             }
             None => self.without_text(status, headers),
@@ -132,8 +136,9 @@ impl RequestContext<'_> {
         headers: HeaderMap,
         class: FailureClass,
         text: &[u8],
+        secrets: &SecretMask,
     ) -> Answer {
-        let words = provider_error::words(text);
+        let words = secrets.mask_words(provider_error::words(text));
         let separator = if words.is_empty() { "" } else { ": " };
         let message = format!("the provider answered {}{separator}{words}", status.as_u16());
         let error = provider_error::read(text);

@@ -7,6 +7,7 @@
 use std::{
     borrow::Cow,
     cell::Cell,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -14,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::fault::Refusal;
+use super::{fault::Refusal, secret_mask::SecretMask};
 use crate::{
     base::{ByteList, Endpoint, Fault, FaultKind, RequestId, Sent, Stage},
     dialect::{
@@ -216,12 +217,19 @@ impl Translation {
     }
 
     /// The stream `body`, of which `first` has been read.
-    pub(super) fn stream(self, first: Bytes, body: upstream::Body, max_line: usize) -> AnswerBody {
+    pub(super) fn stream(
+        self,
+        first: Bytes,
+        body: upstream::Body,
+        max_line: usize,
+        secrets: Arc<SecretMask>,
+    ) -> AnswerBody {
         let id = self.id.to_string();
         let translator = StreamTranslator::new(self.provider, self.client, self.context, &id, now());
         AnswerBody::Translated(Box::new(TranslatedBody {
             first,
             body,
+            secrets,
             scanner: Scanner::of_whole_events(max_line),
             translator,
             keeps_comments: self.client != ApiDialect::Gemini,
@@ -239,14 +247,15 @@ fn now() -> u64 {
 /// The body of an answer: the provider's as it comes, or translated.
 #[derive(Debug)]
 pub enum AnswerBody {
-    Native(upstream::Body),
+    /// With the secrets that its error events may quote.
+    Native(upstream::Body, Arc<SecretMask>),
     Translated(Box<TranslatedBody>),
 }
 
 impl AnswerBody {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         match self {
-            Self::Native(body) => body.poll_frame(cx),
+            Self::Native(body, _) => body.poll_frame(cx),
             Self::Translated(body) => body.poll_frame(cx),
         }
     }
@@ -254,14 +263,21 @@ impl AnswerBody {
     /// The provider's body.
     pub(super) fn source(&mut self) -> &mut upstream::Body {
         match self {
-            Self::Native(body) => body,
+            Self::Native(body, _) => body,
             Self::Translated(translated) => &mut translated.body,
+        }
+    }
+
+    pub(super) fn secrets(&self) -> &SecretMask {
+        match self {
+            Self::Native(_, secrets) => secrets,
+            Self::Translated(body) => &body.secrets,
         }
     }
 
     pub(super) fn is_done(&self) -> bool {
         match self {
-            Self::Native(body) => body.is_done(),
+            Self::Native(body, _) => body.is_done(),
             Self::Translated(translated) => translated.has_ended && translated.fault.is_none(),
         }
     }
@@ -273,6 +289,7 @@ pub struct TranslatedBody {
     /// The provider's bytes that were read before the translation began.
     first: Bytes,
     body: upstream::Body,
+    secrets: Arc<SecretMask>,
     scanner: Scanner,
     translator: StreamTranslator,
     /// Google's Python client takes a comment for an answer that is no JSON, and raises.

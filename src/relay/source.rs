@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::delayed_ack::Acknowledge;
-use crate::base::Fault;
+use crate::base::{ByteList, Fault};
 
 /// The provider's body.
 pub trait FrameSource: Unpin {
@@ -23,6 +23,11 @@ pub trait FrameSource: Unpin {
 
     /// How the provider's connection is to acknowledge bytes from now on.
     fn acknowledge(&mut self, when: Acknowledge);
+
+    /// The bytes that wait, the last of them with an error event, as they may leave.
+    fn mask_error(&self, waiting: ByteList) -> ByteList {
+        waiting
+    }
 }
 
 /// Observes the failure of a committed stream.

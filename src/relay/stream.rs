@@ -239,6 +239,12 @@ impl<S: FrameSource> Stream<S> {
             (Some(holdback), None) => holdback.pass(frame, report.event_end, &cuts, &mut self.ready),
             (None, _) => self.ready.push(frame),
         }
+        if report.error {
+            self.flush_coalesce();
+            if let Some(source) = &self.source {
+                self.ready = source.mask_error(std::mem::take(&mut self.ready));
+            }
+        }
         if !self.ready.is_empty() {
             self.timer.read(now);
         }

@@ -227,6 +227,69 @@ async fn the_providers_key_is_taken_out() {
     assert_eq!(received.text(), answer.replace(PROVIDER_KEY, "***"));
 }
 
+/// The same however the provider writes it: as .NET and PHP escape it, in a page, in a header, in the first
+/// event of a stream; and in the words that the gateway repeats decoded (D11).
+#[tokio::test]
+async fn the_providers_key_is_taken_out_in_every_form() {
+    const KEY: &str = "sk+of/the=provider";
+    let dotnet = KEY.replace('+', r"\u002B").replace('=', r"\u003D");
+    let php = KEY.replace('/', r"\/");
+    let page = KEY.replace('+', "&#43;").replace('=', "&#61;");
+    let error = |key: &str| format!(r#"{{"error":{{"message":"the key {key} is wrong","type":"x"}}}}"#);
+    let event = |key: &str| script::sse(format!("data: {}\n\n", error(key)));
+    let headed = vec![
+        Step::Head {
+            status: 200,
+            headers: vec![
+                ("content-type".into(), "application/json".into()),
+                ("openai-x".into(), format!("key {KEY}")),
+            ],
+            framing: Framing::Length(script::COMPLETION.len() as u64),
+        },
+        script::body(script::COMPLETION),
+        Step::End,
+    ];
+    let mut answers = vec![headed, event(KEY), event(&dotnet), event(&php)];
+    for key in [KEY, &dotnet, &php, &page] {
+        for status in [400, 401, 403, 500] {
+            answers.push(script::json(status, error(key)));
+            let html = format!("<html>{key}</html>");
+            let length = Framing::Length(html.len() as u64);
+            answers.push(vec![script::head(status, "text/html", length), script::body(html), Step::End]);
+        }
+    }
+    let answers = std::sync::Arc::new(answers);
+    let count = answers.len();
+    let scripts = std::sync::Arc::clone(&answers);
+    let provider = Upstream::by(Speaks::H1, move |number, _| scripts[number % count].clone());
+    let plan = Plan::to(&[&provider]).with(|settings| {
+        settings.providers[0].target.key = Some(Secret::new(KEY.to_owned()));
+        settings.routing.breaker.failures = u32::MAX;
+        settings.routing.breaker.min_requests = u32::MAX;
+        settings.routing.retry.repeats = 0;
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let body = |path: &str, streams: bool| {
+        Call::post(path, format!(r#"{{"model":"m","messages":[],"max_tokens":9,"stream":{streams}}}"#))
+    };
+    for (path, streams) in
+        [("/v1/chat/completions", true), ("/v1/chat/completions", false), ("/v1/messages", true)]
+    {
+        for steps in answers.iter() {
+            let answer = client.send(body(path, streams)).await;
+            let headers = format!("{:?}", answer.headers);
+            let text = answer.collect().await.text();
+            let all = format!("{headers} {text}");
+            for form in [KEY, &dotnet, &php, &page, "the=provider", "sk+of"] {
+                assert!(!all.contains(form), "{path} {steps:?}: {all}");
+            }
+        }
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
 /// A provider's refusal of the gateway's own key differs from a refusal of the client's: by code,
 /// header and words, in each dialect (F7).
 #[tokio::test]
