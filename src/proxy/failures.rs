@@ -30,6 +30,8 @@ const MAX_CODE: usize = 48;
 pub(super) struct FailedAttempt {
     provider: Arc<str>,
     pub(super) class: FailureClass,
+    /// The answer's status. `None`: there was none.
+    status: Option<u16>,
     /// The provider's `retry-after`. `None`: it gave none.
     pub(super) retry_after: Option<Duration>,
     pub(super) sent: Sent,
@@ -45,11 +47,13 @@ impl FailedAttempt {
         match error {
             AttemptError::Fault(fault) => {
                 let class = classify::of_fault(fault);
-                Self { provider, class, retry_after: None, sent: fault.sent, reason: fault.to_string() }
+                let reason = fault.to_string();
+                Self { provider, class, status: None, retry_after: None, sent: fault.sent, reason }
             }
             AttemptError::Untranslated(UntranslatedRequest { class, refusal }) => Self {
                 provider,
                 class: *class,
+                status: None,
                 retry_after: None,
                 sent: Sent::Nothing,
                 reason: refusal.message.to_string(),
@@ -71,7 +75,7 @@ impl FailedAttempt {
                 if class == FailureClass::KeyInvalid && !has_key {
                     reason.push_str(", no key is configured for it");
                 }
-                Self { provider, class, retry_after, sent: Sent::Some, reason }
+                Self { provider, class, status: Some(status), retry_after, sent: Sent::Some, reason }
             }
         }
     }
@@ -114,6 +118,7 @@ impl FailedAttempts {
         self.all.extend(providers.map(|provider| FailedAttempt {
             provider,
             class: FailureClass::Timeout(DeadlineKind::FirstToken),
+            status: None,
             retry_after: None,
             sent: Sent::Unknown,
             reason: "no answer in time".to_owned(),
@@ -137,6 +142,31 @@ impl FailedAttempts {
 
     fn are_all(&self, is: impl Fn(FailureClass) -> bool) -> bool {
         !self.all.is_empty() && self.all.iter().all(|failure| is(failure.class))
+    }
+
+    /// The status of all answers, if they have the same.
+    fn shared_status(&self) -> Option<u16> {
+        let status = self.all.first()?.status?;
+        self.all.iter().all(|failure| failure.status == Some(status)).then_some(status)
+    }
+
+    /// The status, type and code of refusals that a repeat would only make dearer. `None`: some attempt
+    /// failed otherwise.
+    fn refusals(&self) -> Option<(u16, &'static str, &'static str)> {
+        const REFUSED: &str = "all_providers_refused";
+        let is_quota = |class| class == FailureClass::QuotaExhausted;
+        let is_refusal = |class| matches!(class, FailureClass::Forbidden | FailureClass::KeyInvalid);
+        if self.are_all(is_quota) {
+            let status = self.shared_status().filter(|status| matches!(status, 402 | 403 | 429));
+            return Some((status.unwrap_or(402), "insufficient_quota", "insufficient_quota"));
+        }
+        if self.are_all(|class| is_quota(class) || is_refusal(class)) {
+            let status = self.shared_status().filter(|status| matches!(status, 402 | 403)).unwrap_or(403);
+            return Some((status, Refusal::kind_of(status), REFUSED));
+        }
+        let status = self.shared_status().filter(|status| matches!(status, 408 | 409 | 425))?;
+        self.are_all(|class| class == FailureClass::Ambiguous)
+            .then(|| (status, Refusal::kind_of(status), REFUSED))
     }
 
     /// The error that the client is given, after a request to the path `endpoint`. A cause that all attempts
@@ -174,8 +204,13 @@ impl FailedAttempts {
             {
                 (404, "invalid_request_error", "model_not_found", "no provider serves this model")
             }
-            _ => (503, "server_error", "all_providers_failed", FAILED),
+            _ => match self.refusals() {
+                Some((status, kind, code)) => (status, kind, code, "all providers of this model refuse"),
+                None => (503, "server_error", "all_providers_failed", FAILED),
+            },
         };
+        // No time heals a refusal.
+        let waits = matches!(status, 429 | 503 | 504) && code != "insufficient_quota";
         let mut message = message.to_owned();
         for (number, failure) in self.all.iter().enumerate() {
             let before = if number == 0 { ": " } else { "; " };
@@ -188,7 +223,9 @@ impl FailedAttempts {
             message: message.into(),
             param: None,
             allow: None,
-            retry_after: self.all.iter().filter_map(FailedAttempt::retry_after).min(),
+            retry_after: waits
+                .then(|| self.all.iter().filter_map(FailedAttempt::retry_after).min())
+                .flatten(),
             fault: Fault::provider(Stage::Head, FaultKind::Refused(code), Sent::Unknown),
         })
     }

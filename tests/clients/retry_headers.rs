@@ -66,6 +66,75 @@ async fn a_providers_rate_limit_has_a_time() {
     }
 }
 
+/// The provider's own time in any form takes the place of the estimate, and a header that no client reads is
+/// replaced (A11).
+#[tokio::test]
+async fn a_providers_time_in_any_form_is_passed_on() {
+    let plain = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
+    let words = r#"{"error":{"message":"Please try again in 20s.","code":"rate_limit_exceeded"}}"#;
+    let google = r#"{"error":{"code":429,"message":"x","status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"17s"}]}}"#;
+    let none: &[(&str, &str)] = &[];
+    for (headers, body, after, millis) in [
+        (&[("retry-after-ms", "1300")][..], plain, "2", Some("1300")),
+        (&[("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "20s")], plain, "20", None),
+        (none, words, "20", None),
+        (none, google, "17", None),
+        (none, plain, "1", None),
+        (&[("retry-after", "abc")], plain, "1", None),
+        (&[("retry-after", "-5")], plain, "1", None),
+        (&[("retry-after", "NaN")], plain, "1", None),
+        (&[("retry-after", "7")], words, "7", None),
+    ] {
+        let head = Step::Head {
+            status: 429,
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            framing: crate::upstream::Framing::Length(body.len() as u64),
+        };
+        let provider = Upstream::always(Speaks::H1, vec![head, script::body(body), Step::End]);
+        let plan = Plan::to(&[&provider]).with(|settings| settings.routing.retry.repeats = 0);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::stream()).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("retry-after")),
+            (429, after),
+            "{headers:?} {body}"
+        );
+        if let Some(millis) = millis {
+            assert_eq!(answer.header("retry-after-ms"), millis);
+        }
+        answer.collect().await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// A refusal by all providers keeps its status: a repeat would be paid twice once more.
+#[tokio::test]
+async fn a_refusal_by_all_providers_is_not_to_be_repeated() {
+    let moderated = r#"{"error":{"message":"Your input was flagged","type":"moderation"}}"#;
+    let quota = r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#;
+    for (given, body, code) in [
+        (403, moderated, "all_providers_refused"),
+        (402, r#"{"error":{"message":"Insufficient Balance"}}"#, "insufficient_quota"),
+        (429, quota, "insufficient_quota"),
+    ] {
+        for path in ["/v1/chat/completions", "/v1/messages"] {
+            let providers = [(); 2].map(|()| Upstream::always(Speaks::H1, script::json(given, body)));
+            let gateway = Plan::to(&[&providers[0], &providers[1]]).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let answer = client.send(Call::post(path, r#"{"model":"m","messages":[],"max_tokens":9}"#)).await;
+            assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (given, "false"), "{path}");
+            assert_eq!(answer.header("x-thalweg-error"), code);
+            assert!(answer.headers.get("retry-after").is_none());
+            answer.collect().await;
+            assert_eq!(providers[0].log.requests() + providers[1].log.requests(), 2);
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
 /// All of several that limit the rate, or lack the model, are 429 and 404: 503 would hide the cause (A11,
 /// B3).
 #[tokio::test]
