@@ -77,6 +77,9 @@ pub enum FaultKind {
     Refused(&'static str),
 }
 
+/// The code of a fault: the gateway's own system has no socket or memory left for a connection.
+pub const NO_SOCKET: &str = "no_socket";
+
 /// Whether the provider may have received the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {

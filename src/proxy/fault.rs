@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    base::{DeadlineKind, Fault, FaultKind, Sent, Side, Stage},
+    base::{DeadlineKind, Fault, FaultKind, Sent, Side, Stage, fault::NO_SOCKET},
     routing::NoPlan,
     wire::{Dialect, EnvelopeError, FailedStream, WireError},
 };
@@ -193,8 +193,13 @@ impl From<Fault> for Refusal {
             Side::Gateway => "the gateway",
             Side::Provider => "the provider",
         };
-        let message = Cow::Owned(format!("{side}: {fault}"));
-        Self { status, kind, code, message, param: None, allow: None, retry_after: None, fault }
+        let is_full = code == NO_SOCKET;
+        let message = match is_full {
+            true => "the gateway has no free socket or memory for a connection to the provider".into(),
+            false => Cow::Owned(format!("{side}: {fault}")),
+        };
+        let retry_after = is_full.then_some(Duration::from_secs(1));
+        Self { status, kind, code, message, param: None, allow: None, retry_after, fault }
     }
 }
 
@@ -268,6 +273,16 @@ mod tests {
         assert_eq!(Refusal::from(body).status, 408);
         let write = Fault::client(Stage::Body, FaultKind::Timeout(DeadlineKind::Write, second));
         assert_eq!(Refusal::from(write).code, "client_write_timeout");
+    }
+
+    #[test]
+    fn a_gateway_without_sockets_says_so() {
+        let kind = FaultKind::Refused(NO_SOCKET);
+        let fault = Fault { side: Side::Gateway, stage: Stage::Connect, kind, sent: Sent::Nothing };
+        let refusal = Refusal::from(fault);
+        assert_eq!((refusal.status, refusal.code, refusal.should_retry()), (503, "no_socket", Some("true")));
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(1)));
+        assert!(refusal.message.starts_with("the gateway has no free socket"), "{}", refusal.message);
     }
 
     #[test]

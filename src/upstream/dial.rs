@@ -26,7 +26,7 @@ use super::{
     tls::{NegotiatedProtocol, TrustStore},
     tunnel,
 };
-use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage, keep_alive};
+use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Side, Stage, fault::NO_SOCKET, keep_alive};
 
 /// From one attempt to connect to the next (RFC 8305 section 5).
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(250);
@@ -51,12 +51,8 @@ async fn open(
     trust: Option<&TrustStore>,
     answered: &Cell<Option<IpAddr>>,
 ) -> Result<(ProviderStream, NegotiatedProtocol), Fault> {
-    let mut stream = connect(target, answered).await.map_err(|error| {
-        if error.kind() == io::ErrorKind::TimedOut {
-            return late(target.connect_timeout);
-        }
-        Fault::provider(Stage::Connect, FaultKind::Unreachable(reason(&error)), Sent::Nothing)
-    })?;
+    let connected = connect(target, answered).await;
+    let mut stream = connected.map_err(|error| unconnected(target, &error))?;
     if let Some(proxy) = &target.proxy {
         tunnel::open(&mut stream, proxy, &target.base).await.map_err(|reason| {
             Fault::provider(Stage::Connect, FaultKind::Unreachable(reason), Sent::Nothing)
@@ -71,6 +67,18 @@ async fn open(
     };
     let (stream, negotiated) = trust.connect(stream, &target.base.host).await?;
     Ok((ProviderStream::Tls(stream), negotiated))
+}
+
+/// The fault of a connection that could not be opened.
+fn unconnected(target: &Target, error: &io::Error) -> Fault {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return late(target.connect_timeout);
+    }
+    if is_own(error) {
+        let kind = FaultKind::Refused(NO_SOCKET);
+        return Fault { side: Side::Gateway, stage: Stage::Connect, kind, sent: Sent::Nothing };
+    }
+    Fault::provider(Stage::Connect, FaultKind::Unreachable(reason(error)), Sent::Nothing)
 }
 
 async fn connect(target: &Target, answered: &Cell<Option<IpAddr>>) -> io::Result<TcpStream> {
@@ -105,11 +113,21 @@ fn in_order(addresses: Vec<SocketAddr>, answered: Option<IpAddr>) -> Vec<SocketA
     }
 }
 
-/// The first of these addresses that answers; of the errors the last.
+/// Whether this system is the reason that a connection cannot be opened: it has no file descriptor, port or
+/// memory left.
+fn is_own(error: &io::Error) -> bool {
+    // Linux: ENFILE, EMFILE, ENOBUFS.
+    matches!(error.raw_os_error(), Some(23 | 24 | 105))
+        || matches!(error.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::AddrNotAvailable)
+}
+
+/// The first of these addresses that answers; of the errors the last, those of this system only if
+/// there is no other: it may lack a family of addresses.
 async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut rest = addresses.iter();
     let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>> = Vec::new();
     let mut error = Some(io::Error::new(io::ErrorKind::NotFound, "no address"));
+    let mut has_failed_there = false;
     let mut pause = pin!(sleep(Duration::ZERO));
     poll_fn(|cx| {
         loop {
@@ -121,7 +139,10 @@ async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
                     false
                 }
                 Poll::Ready(Err(failure)) => {
-                    error = Some(failure);
+                    if !is_own(&failure) || !has_failed_there {
+                        has_failed_there |= !is_own(&failure);
+                        error = Some(failure);
+                    }
                     false
                 }
                 Poll::Pending => true,
@@ -228,6 +249,23 @@ mod tests {
         assert!(after >= ATTEMPT_INTERVAL && after < 4 * ATTEMPT_INTERVAL, "{after:?}");
         let error = connect_first(&[closed]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// Of a system without file descriptors or ports, none of which a provider can cause.
+    #[tokio::test]
+    async fn a_lack_of_this_system_is_no_fault_of_the_provider() {
+        for number in [12, 23, 24, 99, 105] {
+            assert!(is_own(&io::Error::from_raw_os_error(number)), "{number}");
+        }
+        for number in [101, 104, 110, 111, 113] {
+            assert!(!is_own(&io::Error::from_raw_os_error(number)), "{number}");
+        }
+        let base = BaseUrl::parse("http://h/v1").unwrap();
+        let target = Target::plain("p", base);
+        let fault = unconnected(&target, &io::Error::from_raw_os_error(24));
+        assert_eq!((fault.side, fault.code()), (Side::Gateway, NO_SOCKET));
+        let fault = unconnected(&target, &io::Error::from_raw_os_error(111));
+        assert_eq!((fault.side, fault.code()), (Side::Provider, "upstream_unreachable"));
     }
 
     /// G2: no answer is a timeout of its own, however many addresses there are.

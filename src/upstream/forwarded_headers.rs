@@ -120,9 +120,24 @@ fn is_listed_up(name: &str) -> bool {
         | "azureml-model-deployment"
         | "extra-parameters"
         | "x-goog-api-client"
-        | "x-data-parallel-rank" => true,
-        // Half of an SDK's headers, none of them a secret: not searched for words.
-        _ if name.starts_with("x-stainless-") => true,
+        | "x-data-parallel-rank"
+        // Half of an SDK's headers.
+        | "x-stainless-lang"
+        | "x-stainless-package-version"
+        | "x-stainless-os"
+        | "x-stainless-arch"
+        | "x-stainless-runtime"
+        | "x-stainless-runtime-version"
+        | "x-stainless-retry-count"
+        | "x-stainless-timeout"
+        | "x-stainless-read-timeout"
+        | "x-stainless-async"
+        | "x-stainless-raw-response"
+        | "x-stainless-helper"
+        | "x-stainless-helper-method"
+        | "x-stainless-poll-helper"
+        | "x-stainless-custom-poll-interval"
+        | "x-stainless-streaming" => true,
         _ => begins_as_listed_up(name) && !names_a_secret(name),
     }
 }

@@ -419,7 +419,10 @@ impl Connection {
         if error.is_library() {
             return Fault::provider(stage, FaultKind::Garbage("broken HTTP/2".into()), Sent::Some);
         }
-        Fault::provider(stage, FaultKind::Reset, sent)
+        // The provider gave up this one request, which it may have processed: its connection lives.
+        let gave_up = sent == Sent::Unknown && error.is_reset() && error.is_remote();
+        let kind = if gave_up { FaultKind::Gone } else { FaultKind::Reset };
+        Fault::provider(stage, kind, sent)
     }
 }
 

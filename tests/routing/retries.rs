@@ -116,3 +116,21 @@ async fn models_are_tried_in_order() {
     drop(client);
     gateway.stop().await;
 }
+
+/// A stream that the provider resets before its head, on a connection that lives, may have been processed:
+/// the same provider is not sent the request again unseen.
+#[tokio::test]
+async fn a_reset_stream_is_not_sent_again_unseen() {
+    let good = script::json(200, script::COMPLETION);
+    let upstream = Upstream::in_turn(Speaks::H2, vec![good.clone(), vec![Step::Reset], good]);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.routing.retry.repeats = 0);
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for (status, requests) in [(200, 1), (502, 2), (200, 3)] {
+        let answer = client.send(Call::whole()).await;
+        assert_eq!((answer.status.as_u16(), upstream.log.requests()), (status, requests));
+        answer.collect().await;
+    }
+    drop(client);
+    gateway.stop().await;
+}

@@ -200,3 +200,15 @@ fn reads_names_and_beginnings() {
         assert_eq!(HeaderPattern::parse(text), None, "{text}");
     }
 }
+
+/// An SDK's headers go up by their names alone.
+#[test]
+fn other_headers_that_begin_like_an_sdks_stay() {
+    let headers = ForwardedHeaders::default();
+    for header in ["x-stainless-api-key", "x-stainless-internal-user", "x-stainless-"] {
+        assert!(!headers.pass_up(&name(header)), "{header}");
+    }
+    for header in ["x-stainless-lang", "x-stainless-retry-count", "x-stainless-helper-method"] {
+        assert!(headers.pass_up(&name(header)), "{header}");
+    }
+}
