@@ -10,7 +10,7 @@ use crate::{
     base::{DeadlineKind, FaultKind, Side},
     proxy::Refusal,
     server::{Ambiguity, CutCause, Cuttable, Handler, Peer, RefusalReason, RequestBody},
-    web::{Body, Site},
+    web::{Body, Site, dialect_of},
     wire::Dialect,
 };
 
@@ -31,12 +31,12 @@ impl Handler for SiteHandler {
         Box::into_pin(Box::write(place, Rc::clone(&self.0).answer(head, body, Some(peer.address.ip()))))
     }
 
-    fn refuse(&self, reason: RefusalReason) -> Bytes {
-        refusal(reason).body(Dialect::ChatCompletions)
+    fn refuse(&self, reason: RefusalReason, path: Option<&str>) -> Bytes {
+        refusal(reason).body(path.map_or(Dialect::ChatCompletions, dialect_of))
     }
 }
 
-/// The error for a request that the server refuses itself. Its dialect is unknown, so the format is OpenAI's.
+/// The error for a request that the server refuses itself. Without a path its format is OpenAI's.
 fn refusal(reason: RefusalReason) -> Box<Refusal> {
     let (code, message) = match reason {
         RefusalReason::Ambiguous(Ambiguity::TwoLengths) => {

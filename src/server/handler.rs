@@ -24,6 +24,7 @@ pub trait Handler: Clone + 'static {
         peer: Peer,
     ) -> impl Future<Output = Response<Self::Body>> + 'static;
 
-    /// The JSON body of a response that the server gives without [`Handler::handle`].
-    fn refuse(&self, reason: RefusalReason) -> Bytes;
+    /// The JSON body of a response that the server gives without [`Handler::handle`]. `path`: that of the
+    /// request; `None`: it is not known.
+    fn refuse(&self, reason: RefusalReason, path: Option<&str>) -> Bytes;
 }

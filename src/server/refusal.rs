@@ -3,7 +3,9 @@
 //! are the server's.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
+
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Why the server itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +48,28 @@ impl RefusalReason {
         }
     }
 
+    /// The value of `x-should-retry`, which some clients obey: only a full server may serve it later.
+    pub(super) const fn should_retry(self) -> &'static str {
+        match self {
+            Self::Ambiguous(_) | Self::BadHead | Self::HeadTooLarge => "false",
+            Self::TooManyConnections => "true",
+        }
+    }
+
     /// The whole response, as it goes over the wire; the connection ends with it.
     pub(super) fn response(self, body: &Bytes) -> Vec<u8> {
-        let length = body.len();
+        let (length, retry) = (body.len(), self.should_retry());
         let head = match self {
             Self::Ambiguous(_) | Self::BadHead => format!(
-                "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\nx-should-retry: {retry}\r\n\r\n"
             ),
             Self::HeadTooLarge => format!(
-                "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\nx-should-retry: {retry}\r\n\r\n"
             ),
             // Without a length: the body ends with the connection.
-            Self::TooManyConnections => "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n\r\n".to_owned(),
+            Self::TooManyConnections => format!(
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\nx-should-retry: {retry}\r\n\r\n"
+            ),
         };
         [head.as_bytes(), body].concat()
     }

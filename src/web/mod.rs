@@ -52,6 +52,7 @@ mod streams;
 pub use admin::ListenerRole;
 pub use body::Body;
 pub use reload::ReloadHandle;
+pub use routes::dialect_of;
 pub use site::{Site, SiteParts};
 pub use statistics::ledger_query;
 pub use stats_share::ReplicaStats;

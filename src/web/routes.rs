@@ -3,7 +3,8 @@
 //! row that was found.
 //!
 //! Paths that begin with `/v1` are also served without it and with Azure's `/openai/v1`; those of endpoints
-//! that take a model also below Azure's `/openai/deployments/{model}`. Gemini's are also served with other
+//! that take a model also below Azure's `/openai/deployments/{model}`, and those that name none in the path,
+//! responses, models, files and batches, right below `/openai`. Gemini's are also served with other
 //! versions than `/v1beta`, and for `tunedModels`. Invariant: a template is never text of the client.
 
 use http::Method;
@@ -21,6 +22,8 @@ const VERSION: &str = "/v1";
 /// Azure's paths: as OpenAI's below the first, with a model's name below the second.
 const AZURE: &str = "/openai";
 const DEPLOYMENTS: &str = "/deployments/";
+/// Paths that Azure's clients ask for right below the first, because they name no deployment.
+const UNDEPLOYED: [&str; 4] = ["/responses", "/models", "/files", "/batches"];
 /// The version in Gemini's paths, and the others with which they are served; the last two for methods alone,
 /// because OpenAI's list of models has such a path.
 const GEMINI: &str = "/v1beta";
@@ -265,10 +268,19 @@ pub(super) fn find(path: &str) -> Option<RouteMatch<'_>> {
     ROUTES.iter().find_map(found)
 }
 
+/// The dialect of the errors of a path.
+#[must_use]
+pub fn dialect_of(path: &str) -> Dialect {
+    RouteMatch::dialect(find(path), path)
+}
+
 /// A path without Azure's prefix, and the model that was in it.
 fn without_azure(path: &str) -> (&str, Option<&str>) {
     let Some(below) = path.strip_prefix(AZURE) else { return (path, None) };
-    if below.starts_with(VERSION) {
+    let is_or_is_below = |start: &&str| {
+        below.strip_prefix(*start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if below.starts_with(VERSION) || UNDEPLOYED.iter().any(|start| is_or_is_below(&start)) {
         return (below, None);
     }
     let Some(named) = below.strip_prefix(DEPLOYMENTS) else { return (path, None) };
@@ -615,6 +627,10 @@ mod tests {
             ("/openai/deployments/gpt%204/audio/speech", "/v1/audio/speech", named),
             ("/openai/v1/responses", "/v1/responses", None),
             ("/openai/v1/models", "/v1/models", None),
+            ("/openai/responses", "/v1/responses", None),
+            ("/openai/responses/r/cancel", "/v1/responses/{id}/cancel", None),
+            ("/openai/models", "/v1/models", None),
+            ("/openai/files", "/v1/files", None),
         ] {
             assert_eq!(found(path), Some((own, model)), "{path}");
         }
@@ -624,6 +640,7 @@ mod tests {
             "/openai/deployments/m/responses/r",
             "/openai/deployments/m/models",
             "/openai/chat/completions",
+            "/openai/modelsx",
             "/openai/deployments/m/stats",
         ] {
             assert_eq!(found(path), None, "{path}");

@@ -217,8 +217,25 @@ async fn body_or_head_too_large() {
     assert_eq!(raw.head().await.status, 413);
     let mut raw = gateway.raw().await;
     raw.send(format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(20 << 10))).await;
-    assert_eq!(raw.head().await.status, 431);
+    let head = raw.head().await;
+    assert_eq!((head.status, head.header("x-should-retry")), (431, Some("false")));
     drop(raw);
+    gateway.stop().await;
+}
+
+/// A9: a request that the server itself refuses is not to be repeated, and its error has its path's shape.
+#[tokio::test]
+async fn the_servers_own_refusals_are_not_to_be_repeated() {
+    let upstream = sound();
+    let gateway = running(&upstream).await;
+    for (path, kind) in [("/v1/messages", Some("error")), ("/v1/chat/completions", None)] {
+        let mut raw = gateway.raw().await;
+        raw.send(format!("POST {path} HTTP/1.1\r\ncontent-length: 0\r\n\r\n")).await;
+        let head = raw.head().await;
+        assert_eq!((head.status, head.header("x-should-retry")), (400, Some("false")), "{}", head.text);
+        let error: Value = serde_json::from_slice(&raw.body(&head).await).unwrap();
+        assert_eq!(error["type"].as_str(), kind, "{error}");
+    }
     gateway.stop().await;
 }
 

@@ -83,7 +83,7 @@ async fn close<H: Handler>(
     if refusal.is_some() || record.h1().is_some_and(H1ConnState::is_last_request) {
         let closing = async {
             if let Some(reason) = refusal {
-                let _ = socket.write_all(&reason.response(&handler.refuse(reason))).await;
+                let _ = socket.write_all(&reason.response(&handler.refuse(reason, None))).await;
             }
             linger(socket).await;
         };

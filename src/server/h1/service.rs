@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 
@@ -28,7 +28,7 @@ use crate::server::{
     cut::Cuttable,
     handler::Handler,
     host::names_hosts_only,
-    refusal::{Ambiguity, RefusalReason},
+    refusal::{Ambiguity, RefusalReason, SHOULD_RETRY},
 };
 
 /// The service of one connection.
@@ -57,8 +57,9 @@ impl<H: Handler> Service<Request<Incoming>> for H1Service<H> {
         let in_flight = self.record.begin_request();
         if let Err(ambiguity) = check(&request, &self.record) {
             tracing::debug!(peer = %self.record.peer.address, ?ambiguity, "request refused");
-            let body = self.handler.refuse(RefusalReason::Ambiguous(ambiguity));
-            return Box::pin(ready(Ok(refuse(body, in_flight))));
+            let reason = RefusalReason::Ambiguous(ambiguity);
+            let body = self.handler.refuse(reason, Some(request.uri().path()));
+            return Box::pin(ready(Ok(refuse(reason, body, in_flight))));
         }
         let handoff = persistence(&request).map(|persists| (self.handoff.clone(), persists));
         let (head, body) = request.into_parts();
@@ -100,12 +101,17 @@ fn check(request: &Request<Incoming>, record: &ConnRecord) -> Result<(), Ambigui
     }
 }
 
-fn refuse<B: Cuttable>(body: Bytes, in_flight: InFlight) -> Response<H1ResponseBody<B>> {
+fn refuse<B: Cuttable>(
+    reason: RefusalReason,
+    body: Bytes,
+    in_flight: InFlight,
+) -> Response<H1ResponseBody<B>> {
     let mut response = Response::new(H1ResponseBody { content: Content::Refusal(Some(body)), in_flight });
-    *response.status_mut() = StatusCode::BAD_REQUEST;
+    *response.status_mut() = reason.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(SHOULD_RETRY, HeaderValue::from_static(reason.should_retry()));
     response
 }
 

@@ -29,7 +29,7 @@ use crate::server::{
     cut::Cuttable,
     handler::Handler,
     host::names_hosts_only,
-    refusal::{Ambiguity, RefusalReason},
+    refusal::{Ambiguity, RefusalReason, SHOULD_RETRY},
 };
 
 /// The service of one connection.
@@ -80,7 +80,8 @@ impl<H: Handler> Service<Request<Incoming>> for H2Service<H> {
         if let Some(reason) = reason {
             tracing::debug!(peer = %self.record.peer.address, ?reason, "request refused");
             drop(body);
-            return Box::pin(ready_now(Ok(response(refuse(reason, self.handler.refuse(reason))))));
+            let body = self.handler.refuse(reason, Some(head.uri.path()));
+            return Box::pin(ready_now(Ok(response(refuse(reason, body)))));
         }
         let answer = self.handler.handle(head, body, self.record.peer);
         Box::pin(async move { Ok(response(answer.await.map(Content::Handler))) })
@@ -102,7 +103,9 @@ impl<H: Handler> H2Service<H> {
 fn refuse<B>(reason: RefusalReason, body: Bytes) -> Response<Content<B>> {
     let mut response = Response::new(Content::Refusal(Some(body)));
     *response.status_mut() = reason.status();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(SHOULD_RETRY, HeaderValue::from_static(reason.should_retry()));
     response
 }
 

@@ -168,7 +168,7 @@ fn reject<H: Handler>(stream: &TcpStream, handler: &H) {
     let mut unread = [0; 4096];
     let _ = stream.try_read(&mut unread);
     let reason = RefusalReason::TooManyConnections;
-    let _ = stream.try_write(&reason.response(&handler.refuse(reason)));
+    let _ = stream.try_write(&reason.response(&handler.refuse(reason, None)));
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl Handler for Demo {
         }
     }
 
-    fn refuse(&self, reason: RefusalReason) -> Bytes {
+    fn refuse(&self, reason: RefusalReason, _: Option<&str>) -> Bytes {
         let code = match reason {
             RefusalReason::BadHead | RefusalReason::Ambiguous(_) => "bad_request",
             RefusalReason::HeadTooLarge => "request_header_fields_too_large",
