@@ -162,7 +162,23 @@ impl Reloader {
             settings.tokens.push(made.clone());
             settings.listen.host.clone_from(&self.settings.listen.host);
         }
+        if settings.providers.is_empty() && !self.serves_demo() {
+            // The demo provider's texts are no answers to clients of a gateway in use.
+            let problem = Problem {
+                path: "providers".to_owned(),
+                message: "none is left; the demo provider answers only where a gateway starts without"
+                    .to_owned(),
+                suggestion: None,
+            };
+            return Err(ReloadError { message: "no provider is left".to_owned(), problems: vec![problem] });
+        }
         Ok(settings)
+    }
+
+    /// The demo provider is the one that serves.
+    fn serves_demo(&self) -> bool {
+        self.demo.is_running()
+            && self.settings.providers.iter().all(|provider| &*provider.target.name == "demo")
     }
 
     fn prepare(&self) -> Result<PreparedReload, ReloadError> {

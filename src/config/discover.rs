@@ -42,8 +42,14 @@ const KNOWN: [(&str, &str, &str); 17] = [
 ];
 
 /// The variables by which client libraries find another address than the provider's own, by provider.
-const BASE_VARIABLES: [(&str, &str); 3] =
-    [("openai", "OPENAI_BASE_URL"), ("openai", "OPENAI_API_BASE"), ("anthropic", "ANTHROPIC_BASE_URL")];
+const BASE_VARIABLES: [(&str, &str); 4] = [
+    ("openai", "OPENAI_BASE_URL"),
+    ("openai", "OPENAI_API_BASE"),
+    ("anthropic", "ANTHROPIC_BASE_URL"),
+    (GEMINI, "GOOGLE_GEMINI_BASE_URL"),
+];
+/// Its variable names the root of Gemini's own API, which no other server has for certain.
+const GEMINI: &str = "gemini";
 
 const OLLAMA_PORT: u16 = 11434;
 
@@ -63,7 +69,7 @@ pub fn providers(env: &Env, settings: &Settings) -> Discovery {
         let Some(key) = env.variable(variable).and_then(|key| provider::secret(key.to_owned()).ok()) else {
             continue;
         };
-        match base_of(name, base, env, &settings.listen) {
+        match base_of(name, base, env, settings) {
             _ if is_own_token(&key, settings) => {
                 found
                     .notes
@@ -94,24 +100,33 @@ fn is_own_token(key: &Secret<String>, settings: &Settings) -> bool {
 ///
 /// # Errors
 /// Why there is none.
-fn base_of(name: &str, known: &str, env: &Env, listen: &Listen) -> Result<BaseUrl, String> {
+fn base_of(name: &str, known: &str, env: &Env, settings: &Settings) -> Result<BaseUrl, String> {
     let variables = BASE_VARIABLES.iter().filter(|(provider, _)| *provider == name);
     let given = variables.filter_map(|(_, variable)| Some((variable, env.variable(variable)?))).next();
-    let Some((variable, text)) = given else {
-        return BaseUrl::parse(known).map_err(|_| "its address is not known".to_owned());
-    };
+    let usual = || BaseUrl::parse(known).map_err(|_| "its address is not known".to_owned());
+    let Some((variable, text)) = given else { return usual() };
     let base = BaseUrl::parse(text).map_err(|_| format!("{variable} beside it is no base URL"))?;
-    if is_own(&base, listen) {
+    if is_own(&base, &settings.listen, env) {
         return Err(format!("{variable} beside it is the address of this gateway"));
     }
-    Ok(base)
+    if name == GEMINI {
+        let usual = usual()?;
+        let is_usual = base.host == usual.host;
+        return if is_usual { Ok(usual) } else { Err(format!("{variable} beside it names another address")) };
+    }
+    provider::base_without_user(text).map_err(|mistake| {
+        let meant = mistake.suggestion.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        format!("{variable} beside it {}{meant}", mistake.message)
+    })
 }
 
 /// Whether a client on this machine reaches this gateway by that URL.
-pub(super) fn is_own(base: &BaseUrl, listen: &Listen) -> bool {
+pub(super) fn is_own(base: &BaseUrl, listen: &Listen, env: &Env) -> bool {
     let asked = Listen { host: base.host.to_string(), port: base.port, tls: None };
     let is_wildcard = |host: &str| matches!(host, "0.0.0.0" | "::");
-    let is_here = is_loopback(&asked) || is_wildcard(&asked.host);
+    let is_here = is_loopback(&asked)
+        || is_wildcard(&asked.host)
+        || (is_wildcard(&listen.host) && env.is_own_name(&asked.host));
     let is_local = is_loopback(listen) || is_wildcard(&listen.host);
     base.port == listen.port && ((is_here && is_local) || asked.host.eq_ignore_ascii_case(&listen.host))
 }
@@ -242,9 +257,66 @@ mod tests {
         // A key goes to the address that a client's library would send it to, and to no other.
         let elsewhere = "http://localhost:8080/v1";
         assert_eq!(notes(&[("OPENAI_API_KEY", "sk-x"), ("OPENAI_BASE_URL", elsewhere)]).0, [elsewhere]);
+        // The root of Gemini's own API, as Google's clients have it.
+        for (url, found) in [
+            ("http://localhost:9000", None),
+            ("http://elsewhere.example", None),
+            (
+                "https://generativelanguage.googleapis.com",
+                Some("https://generativelanguage.googleapis.com/v1beta/openai"),
+            ),
+        ] {
+            let (bases, notes) = notes(&[("GEMINI_API_KEY", "AIza-x"), ("GOOGLE_GEMINI_BASE_URL", url)]);
+            assert_eq!(
+                (bases.first().map(String::as_str), notes.len()),
+                (found, usize::from(found.is_none()))
+            );
+        }
+        let full = "https://api.example/v1/chat/completions";
+        let (bases, notes_of) = notes(&[("OPENAI_API_KEY", "sk-x"), ("OPENAI_BASE_URL", full)]);
+        assert!(bases.is_empty());
+        assert!(notes_of[0].contains("/chat/completions, which thalweg adds by itself"), "{notes_of:?}");
+        assert!(notes_of[0].ends_with("did you mean https://api.example/v1?"), "{notes_of:?}");
         // Another provider's key is not concerned.
         let (bases, _) = notes(&[("GROQ_API_KEY", "sk-x"), ("OPENAI_BASE_URL", "http://localhost:9000/v1")]);
         assert_eq!(bases, ["https://api.groq.com/openai/v1"]);
+    }
+
+    /// F6: a client's full address, or half of one, is no base URL.
+    #[test]
+    fn endpoints_are_no_part_of_a_base_url() {
+        for (text, endpoint) in [
+            ("https://h/v1/chat/completions", Some("/chat/completions")),
+            ("https://h/v1/chat", Some("/chat")),
+            ("https://h/v1/rerank", Some("/rerank")),
+            ("https://h/v2/Rerank", Some("/rerank")),
+            ("https://h/v1/images/edits", Some("/images/edits")),
+            ("https://h/chat", None),
+            ("https://h/chat/v1", None),
+        ] {
+            let message = provider::base_without_user(text).err().map(|mistake| mistake.message);
+            let expected =
+                endpoint.map(|path| format!("ends in the endpoint {path}, which thalweg adds by itself"));
+            assert_eq!(message, expected, "{text}");
+        }
+    }
+
+    /// F3: where every address is listened on, the host's own name is one of them.
+    #[test]
+    fn the_hosts_own_name_is_this_gateway() {
+        let env = Env::empty().on_host("box");
+        let listen = |host: &str| Listen { host: host.to_owned(), port: 9000, tls: None };
+        for (base, host, is) in [
+            ("http://box:9000/v1", "0.0.0.0", true),
+            ("http://BOX:9000/v1", "::", true),
+            ("http://box:9001/v1", "0.0.0.0", false),
+            ("http://box.example:9000/v1", "0.0.0.0", false),
+            ("http://box:9000/v1", "127.0.0.1", false),
+        ] {
+            assert_eq!(is_own(&BaseUrl::parse(base).unwrap(), &listen(host), &env), is, "{base} {host}");
+        }
+        let nameless = BaseUrl::parse("http://box:9000/v1").unwrap();
+        assert!(!is_own(&nameless, &listen("0.0.0.0"), &Env::empty()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{problem::ValueError, suggestion::nearest};
-use crate::base::Secret;
+use crate::{base::Secret, telemetry::instance};
 
 /// Longer than a connect to loopback takes, too short to delay a start noticeably.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -21,6 +21,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 pub struct Env {
     variables: BTreeMap<String, Secret<String>>,
     listens: fn(host: &str, port: u16) -> bool,
+    /// This host's name; empty: not known.
+    host: String,
 }
 
 impl fmt::Debug for Env {
@@ -36,7 +38,7 @@ impl Env {
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self::new(std::env::vars_os().filter_map(utf8), accepts_connections)
+        Self::new(std::env::vars_os().filter_map(utf8), accepts_connections).on_host(&instance::host())
     }
 
     /// An environment of these variables; `listens` replaces the network.
@@ -46,18 +48,28 @@ impl Env {
     ) -> Self {
         let variables =
             variables.into_iter().map(|(name, value)| (name.into(), Secret::new(value.into()))).collect();
-        Self { variables, listens }
+        Self { variables, listens, host: String::new() }
     }
 
     /// No variables, and no address accepts connections.
     #[must_use]
     pub fn empty() -> Self {
-        Self { variables: BTreeMap::new(), listens: |_, _| false }
+        Self { variables: BTreeMap::new(), listens: |_, _| false, host: String::new() }
     }
 
     /// `None`: not set, or empty, because a compose file unsets a variable in this way.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(|value| value.expose().trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The same on a host of this name.
+    #[must_use]
+    pub fn on_host(self, name: &str) -> Self {
+        Self { host: name.to_owned(), ..self }
+    }
+
+    pub(super) fn is_own_name(&self, name: &str) -> bool {
+        !self.host.is_empty() && self.host.eq_ignore_ascii_case(name)
     }
 
     pub(super) fn listens(&self, host: &str, port: u16) -> bool {

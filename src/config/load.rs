@@ -79,7 +79,7 @@ pub(super) fn load_with(
         settings.otel = otel::from_env(env, &mut settings.notes, &mut problems);
     }
     for (index, provider) in settings.providers.iter().enumerate() {
-        if discover::is_own(&provider.target.base, &settings.listen) {
+        if discover::is_own(&provider.target.base, &settings.listen, env) {
             let path = format!("providers[{index}].base_url");
             problems.push(Problem::new(path, "is the address of this gateway, which would call itself"));
         }

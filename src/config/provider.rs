@@ -34,19 +34,25 @@ const KEY_HEADERS: [(&str, KeyHeader); 4] = [
 ];
 
 /// Paths of endpoints, which are not a part of a base URL; the longer ones first.
-const ENDPOINTS: [&str; 11] = [
+const ENDPOINTS: [&str; 15] = [
     "/chat/completions",
     "/messages/count_tokens",
     "/audio/transcriptions",
+    "/audio/translations",
     "/audio/speech",
     "/images/generations",
+    "/images/edits",
+    "/images/variations",
     "/completions",
     "/embeddings",
     "/responses",
     "/moderations",
     "/messages",
     "/models",
+    "/rerank",
 ];
+/// A beginning of an endpoint's path, which is a mistake behind a version alone.
+const HALF_AN_ENDPOINT: &str = "/v1/chat";
 
 /// Headers that frame a request or its connection; no configuration may set them.
 const FRAMING_HEADERS: [HeaderName; 9] = [
@@ -301,14 +307,15 @@ fn base(text: &str) -> Result<(BaseUrl, Option<Secret<String>>), ValueError> {
     Ok((base_without_user(&text)?, user))
 }
 
-fn base_without_user(text: &str) -> Result<BaseUrl, ValueError> {
+pub(super) fn base_without_user(text: &str) -> Result<BaseUrl, ValueError> {
     let mut base = base_url(text)?;
     if base.path.ends_with("/anthropic") {
         // Providers document it so for Anthropic's libraries, which add the version by themselves.
         base.path = format!("{}/v1", base.path).into();
     }
     let path = base.path.to_ascii_lowercase();
-    match ENDPOINTS.iter().find(|endpoint| path.ends_with(*endpoint)) {
+    let half = || path.ends_with(HALF_AN_ENDPOINT).then_some("/chat");
+    match ENDPOINTS.iter().copied().find(|endpoint| path.ends_with(*endpoint)).or_else(half) {
         Some(endpoint) => {
             let rest = base.path.len() - endpoint.len();
             let shown = base.path.get(..rest).unwrap_or_default();

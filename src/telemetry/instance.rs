@@ -57,9 +57,11 @@ const fn fits(byte: u8) -> bool {
 }
 
 /// The name of this host; empty if it is not known.
-fn host() -> String {
+#[must_use]
+pub fn host() -> String {
     let written = std::fs::read_to_string(HOST_FILE).ok();
-    written.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default()
+    let name = written.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// The name of a host with room for an end.

@@ -3,7 +3,10 @@
 //! in Anthropic's form, and for Google's clients or below `/v1beta` in Gemini's, in pages. A key sees the
 //! models that it may use and no other.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
@@ -53,8 +56,8 @@ pub(super) fn list(
 ) -> Result<Value, Box<Refusal>> {
     let query = head.uri.query().unwrap_or_default();
     let offered = snapshot.catalog.offered();
-    let visible: Vec<VisibleModel<'_>> =
-        offered.iter().flat_map(|offered| VisibleModel::all_of(offered, snapshot, limits)).collect();
+    let visible =
+        each_once(offered.iter().flat_map(|offered| VisibleModel::all_of(offered, snapshot, limits)));
     match dialect {
         Dialect::Gemini => return gemini_page(visible, query),
         Dialect::Messages => return page(visible, query),
@@ -132,6 +135,12 @@ impl<'a> VisibleModel<'a> {
         offered.providers.iter().filter_map(named).collect()
     }
 
+    /// The id begins with the name of its only provider.
+    fn names_its_provider(&self) -> bool {
+        let [provider] = &*self.providers else { return false };
+        self.id.strip_prefix(provider).is_some_and(|rest| rest.starts_with('/'))
+    }
+
     fn for_openai(self) -> Value {
         let Self { id, providers, mut fields } = self;
         fields.entry("created").or_insert(json!(0));
@@ -179,6 +188,23 @@ impl<'a> VisibleModel<'a> {
         fields.insert("id".to_owned(), id.into());
         fields.into()
     }
+}
+
+/// Each id once: a provider may list a model by a name that begins with the name of another provider, which
+/// is then the one that serves the id.
+fn each_once<'a>(models: impl Iterator<Item = VisibleModel<'a>>) -> Vec<VisibleModel<'a>> {
+    let (mut all, mut places): (Vec<VisibleModel<'a>>, _) = (Vec::new(), HashMap::new());
+    for model in models {
+        match places.get(&model.id).and_then(|place: &usize| all.get_mut(*place)) {
+            Some(known) if model.names_its_provider() => *known = model,
+            Some(_) => {}
+            None => {
+                places.insert(model.id.clone(), all.len());
+                all.push(model);
+            }
+        }
+    }
+    all
 }
 
 /// A page in Gemini's form, by `pageSize` and `pageToken`, which is the number of models before it.

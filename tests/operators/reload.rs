@@ -171,6 +171,22 @@ async fn a_broken_file_changes_nothing() {
     gateway.stop().await;
 }
 
+/// A gateway in use does not go over to the demo provider: clients would take its texts for answers.
+#[tokio::test]
+async fn a_file_without_providers_is_refused() {
+    let upstream = answering("{\"from\":\"old\"}");
+    let file = File::new(&config(&[&upstream]));
+    let gateway = Plan::file(&file.0).start().await;
+    let mut empty = config(&[&upstream]);
+    empty["providers"] = json!([]);
+    file.write(empty.to_string());
+    let (status, told) = reloaded(&gateway).await;
+    assert_eq!((status, &told["error"]["code"]), (400, &"invalid_configuration".into()), "{told}");
+    assert_eq!(told["error"]["errors"][0]["path"], "providers");
+    assert_eq!(asked(&gateway, Call::whole()).await.1["from"], "old");
+    gateway.stop().await;
+}
+
 /// `?check=true` reports the changes and applies none.
 #[tokio::test]
 async fn a_check_changes_nothing() {

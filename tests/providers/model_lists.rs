@@ -18,6 +18,7 @@ use thalweg::{
 use super::health_checks::{is_list, list, models, page, requests, watched};
 use crate::{
     client::{Call, Client, Version},
+    gateway::Plan,
     upstream::{Speaks, Upstream, script},
 };
 
@@ -163,6 +164,28 @@ async fn anthropics_clients_get_anthropics_form() {
         (status, &error["type"], &error["error"]["type"]),
         (404, &json!("error"), &json!("not_found_error"))
     );
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A model of one provider may be listed by a name that begins with the other's: its id is there once, for
+/// the provider that serves it (B4).
+#[tokio::test]
+async fn an_id_is_listed_once() {
+    let (first, second) = (rich(), rich());
+    let plan = Plan::to(&[&first, &second]).with(|settings| {
+        settings.providers[0].models = Some(vec!["m".into()]);
+        settings.providers[1].models = Some(vec!["p0/m".into()]);
+        settings.tokens.push(TokenSettings {
+            limits: KeyLimits { models: vec!["p0/m".to_owned()], ..KeyLimits::default() },
+            ..TokenSettings::plain("one", Secret::new("sk-one".to_owned()))
+        });
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = Call::get("/v1/models").header("authorization", "Bearer sk-one");
+    let (_, list) = get(&mut client, call).await;
+    assert_eq!((models(&list), &list["data"][0]["providers"]), (vec!["p0/m"], &json!(["p0"])));
     drop(client);
     gateway.stop().await;
 }
