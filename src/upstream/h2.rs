@@ -419,8 +419,10 @@ impl Connection {
         if error.is_library() {
             return Fault::provider(stage, FaultKind::Garbage("broken HTTP/2".into()), Sent::Some);
         }
-        // The provider gave up this one request, which it may have processed: its connection lives.
-        let gave_up = sent == Sent::Unknown && error.is_reset() && error.is_remote();
+        // The provider gave up this one request, which it may have processed: its connection lives. One that
+        // closes the connection cancels its streams before that.
+        let is_alone = error.is_reset() && error.is_remote() && error.reason() != Some(Reason::CANCEL);
+        let gave_up = sent == Sent::Unknown && is_alone;
         let kind = if gave_up { FaultKind::Gone } else { FaultKind::Reset };
         Fault::provider(stage, kind, sent)
     }
