@@ -205,7 +205,7 @@ async fn a_missing_endpoint_and_a_trip_pass_to_the_others() {
     for _ in 0..3 {
         assert_eq!(attempts(&mut client, Call::whole()).await, "2");
     }
-    until_health_says(&gateways[1], "tripped").await;
+    until_health_says(&gateways[1], r#""tripped_at":["chat"]"#).await;
     let asked = first.log.requests();
     assert_eq!(asked, 4);
     let mut other = gateways[1].client(Version::H1).await;
