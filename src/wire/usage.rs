@@ -3,8 +3,8 @@
 //! Gemini's own API counts in `usageMetadata`, with cached tokens as a part of its prompt and thoughts
 //! beside its candidates. Known places of the others: `usage` at the top (chat, completions, embeddings,
 //! Anthropic's `message_delta`), in `response` (Responses), in `message` (Anthropic's `message_start`), in
-//! `x_groq`, in the first choice (Moonshot) and in `delta` (Cohere). Counts are the provider's, with one
-//! exception: tokens of the total that are neither input nor output are output. xAI and Gemini count
+//! `x_groq`, in the first choice (Moonshot), in `delta` and in `meta` (Cohere). Counts are the provider's, with
+//! one exception: tokens of the total that are neither input nor output are output. xAI and Gemini count
 //! reasoning in the total alone; where it is a part of the output, as at OpenAI, nothing is left over.
 //! Anthropic's `input` does not include tokens read from or written to its cache
 //! ([`Usage::with_cache_in_input`]).
@@ -53,6 +53,8 @@ pub fn read_event(dialect: Dialect, data: &[u8]) -> Option<Usage> {
 }
 
 static FIND_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
+/// Cohere's embeddings and rankings count there.
+static FIND_META: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"meta\""));
 static FIND_GEMINI: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usageMetadata\""));
 /// Bytes that are searched at once, from the end.
 const WINDOW: usize = 1024;
@@ -63,15 +65,15 @@ const MAX_OBJECT_LENGTH: usize = 4096;
 const MAX_CANDIDATES: usize = 16;
 
 /// The usage in a whole response body, found without parsing all of it: its last `"usage"` that is an object,
-/// else its last `"usageMetadata"`. Inside a string these quotes would be escaped. `None`: there is none.
+/// else its last `"meta"` or `"usageMetadata"` with counts. Inside a string these quotes would be escaped. `None`: there is none.
 #[must_use]
 pub fn find(body: &[u8]) -> Option<Usage> {
-    last(body, &FIND_USAGE, |json| {
+    let read = |json: &[u8]| {
         let mut found = UsageObject::default();
         read_object(json, &mut found, UsageObject::member)?;
         found.counts()
-    })
-    .or_else(|| find_gemini(body))
+    };
+    last(body, &FIND_USAGE, read).or_else(|| last(body, &FIND_META, read)).or_else(|| find_gemini(body))
 }
 
 fn find_gemini(body: &[u8]) -> Option<Usage> {
@@ -138,8 +140,15 @@ fn object_of<T: Default>(members: &Map<String, Value>, place: CountPlace<T>) -> 
 }
 
 pub(super) fn from_value(json: &Value) -> Option<Usage> {
-    const PLACES: [&str; 6] =
-        ["/usage", "/response/usage", "/message/usage", "/x_groq/usage", "/choices/0/usage", "/delta/usage"];
+    const PLACES: [&str; 7] = [
+        "/usage",
+        "/response/usage",
+        "/message/usage",
+        "/x_groq/usage",
+        "/choices/0/usage",
+        "/delta/usage",
+        "/meta",
+    ];
     match PLACES.iter().find_map(|place| json.pointer(place)?.as_object()) {
         Some(usage) => object_of(usage, UsageObject::member).counts(),
         None => object_of(json.get("usageMetadata")?.as_object()?, GeminiUsage::member).counts(),
@@ -173,11 +182,10 @@ impl GeminiUsage {
     fn counts(&self) -> Option<Usage> {
         let input = sum(self.prompt_token_count.count, self.tool_use_prompt_token_count.count);
         let output = sum(self.candidates_token_count.count, self.thoughts_token_count.count);
-        let beside_input = self.total_token_count.count.zip(input);
-        let beside_input = beside_input.map_or(0, |(total, input)| total.saturating_sub(input));
+        let (input, output) = with_total(input, output, self.total_token_count.count);
         let found = Usage {
             input,
-            output: output.map(|output| output.max(beside_input)),
+            output,
             cached: self.cached_content_token_count.count,
             reasoning: self.thoughts_token_count.count,
             ..Usage::default()
@@ -204,8 +212,9 @@ struct UsageObject {
     cached_tokens: UsageMember,
     reasoning_tokens: UsageMember,
     total_tokens: UsageMember,
-    /// Cohere's counts of all tokens, beside those that it bills.
+    /// Cohere's counts of all tokens, and of those that it bills.
     tokens: UsageMember,
+    billed_units: UsageMember,
 }
 
 /// A count, or the counts inside an object. Any other type holds no count and is no error.
@@ -240,7 +249,8 @@ impl UsageMember {
     }
 
     fn of_value(value: &Value) -> Self {
-        let count = |value: &Value| Some(value.as_u64()?.min(MAX_COUNT));
+        let number = |value: &Value| value.as_u64().or_else(|| whole(value.as_f64()?));
+        let count = |value: &Value| Some(number(value)?.min(MAX_COUNT));
         let mut found = Self { count: count(value), ..Self::default() };
         for (name, value) in value.as_object().into_iter().flatten() {
             if let Some(detail) = found.detail(name.as_bytes()) {
@@ -266,7 +276,13 @@ impl UsageMember {
 
 /// The whole number that a value is. `None`: another type.
 fn count(json: &[u8]) -> Option<u64> {
-    Some(integer(json)?.min(MAX_COUNT))
+    let found = integer(json).or_else(|| whole(std::str::from_utf8(json).ok()?.parse().ok()?));
+    Some(found?.min(MAX_COUNT))
+}
+
+/// The count that some servers write as `10.0` or `1e1`.
+fn whole(number: f64) -> Option<u64> {
+    (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
 }
 
 impl UsageObject {
@@ -288,19 +304,21 @@ impl UsageObject {
             b"reasoning_tokens" => &mut self.reasoning_tokens,
             b"total_tokens" => &mut self.total_tokens,
             b"tokens" => &mut self.tokens,
+            b"billed_units" => &mut self.billed_units,
             _ => return None,
         })
     }
 
     fn counts(&self) -> Option<Usage> {
         let count = |members: [&UsageMember; 2]| members.into_iter().find_map(|member| member.count);
-        let input = count([&self.prompt_tokens, &self.input_tokens]).or(self.tokens.input);
-        let output = count([&self.completion_tokens, &self.output_tokens]).or(self.tokens.output);
-        let beside_input =
-            self.total_tokens.count.zip(input).map(|(total, input)| total.saturating_sub(input));
+        let Self { tokens, billed_units, .. } = self;
+        let input = count([&self.prompt_tokens, &self.input_tokens]).or(tokens.input).or(billed_units.input);
+        let output =
+            count([&self.completion_tokens, &self.output_tokens]).or(tokens.output).or(billed_units.output);
+        let (input, output) = with_total(input, output, self.total_tokens.count);
         let found = Usage {
             input,
-            output: output.map(|output| output.max(beside_input.unwrap_or(0))),
+            output,
             cached: (self.prompt_tokens_details.cached)
                 .or(self.input_tokens_details.cached)
                 .or_else(|| count([&self.cache_read_input_tokens, &self.prompt_cache_hit_tokens]))
@@ -315,6 +333,16 @@ impl UsageObject {
                 .or(self.reasoning_tokens.count),
         };
         (found != Usage::default()).then_some(found)
+    }
+}
+
+/// Input and output, completed by the total. Embeddings and rankings have a total alone, which is all input.
+fn with_total(input: Option<u64>, output: Option<u64>, total: Option<u64>) -> (Option<u64>, Option<u64>) {
+    let total = total.filter(|total| *total > 0);
+    match (input, output, total) {
+        (None, None, Some(total)) => (Some(total), Some(0)),
+        (Some(input), _, Some(total)) if total > input => (Some(input), output.max(Some(total - input))),
+        _ => (input, output),
     }
 }
 
@@ -550,6 +578,39 @@ mod tests {
             "cached_tokens":{"cached_tokens":1},"completion_tokens_details":null,"reasoning_tokens":true,"other":{}}}"#;
         assert_eq!(read(odd), Some(Usage { input: Some(7), ..Usage::default() }));
         assert_eq!(find(odd), read(odd));
+    }
+
+    #[test]
+    fn a_whole_number_with_a_fraction_of_zero_is_a_count() {
+        let json = br#"{"usage":{"prompt_tokens":10.0,"completion_tokens":5e0,"total_tokens":15.0}}"#;
+        assert_eq!(
+            (read(json), find(json)),
+            (Some(usage(10, 5, None, None)), Some(usage(10, 5, None, None)))
+        );
+    }
+
+    #[test]
+    fn a_total_completes_the_counts() {
+        let input = |input| Usage { input: Some(input), ..Usage::default() };
+        for (json, found) in [
+            (
+                r#"{"usage":{"prompt_tokens":10,"completion_tokens":null,"total_tokens":15}}"#,
+                usage(10, 5, None, None),
+            ),
+            (r#"{"data":[],"usage":{"total_tokens":33}}"#, usage(33, 0, None, None)),
+            (r#"{"usage":{"prompt_tokens":10,"total_tokens":10}}"#, input(10)),
+            (
+                r#"{"results":[],"meta":{"api_version":{"version":"2"},"billed_units":{"input_tokens":4}}}"#,
+                input(4),
+            ),
+            (
+                r#"{"meta":{"tokens":{"input_tokens":502,"output_tokens":24},"billed_units":{"input_tokens":7}}}"#,
+                usage(502, 24, None, None),
+            ),
+        ] {
+            assert_eq!((read(json.as_bytes()), find(json.as_bytes())), (Some(found), Some(found)), "{json}");
+        }
+        assert_eq!(find(br#"{"usage":{"total_tokens":0},"meta":{"billed_units":{"search_units":1}}}"#), None);
     }
 
     #[test]
