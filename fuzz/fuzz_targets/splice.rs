@@ -51,8 +51,6 @@ fn edit(whole: &mut Value, edits: &Edits<'_>) {
         if whole["stream_options"].is_null() {
             whole["stream_options"] = json!({});
         }
-        if whole["stream_options"]["include_usage"].is_null() {
-            whole["stream_options"]["include_usage"] = true.into();
-        }
+        whole["stream_options"]["include_usage"] = true.into();
     }
 }

@@ -41,6 +41,13 @@ impl Principal {
         self.id.bytes().fold(0x811C_9DC5, step).clamp(1, u32::MAX - 1)
     }
 
+    /// It has a limit that usage counts against.
+    #[must_use]
+    pub const fn is_charged(&self) -> bool {
+        let LimitValues { tokens, budget, .. } = &self.limits.allowance;
+        tokens.is_some() || budget.is_some()
+    }
+
     #[must_use]
     pub fn new(
         id: Arc<str>,

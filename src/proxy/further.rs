@@ -157,6 +157,8 @@ impl Gateway {
             running,
             wasted,
             is_sole: stops.len() == 1,
+            // No stream of these has the option that requests usage.
+            is_charged: false,
             deadline: within.map(|within| Moment::now() + within),
             // Any answer counts, so there is nothing to wait for.
             model_commit: Some(CommitPoint::FirstFrame),

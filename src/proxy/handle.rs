@@ -149,6 +149,7 @@ impl Gateway {
         admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
         own_response(snapshot, &principal, endpoint, (&envelope, body))?;
         let key = Arc::clone(&principal.id);
+        let is_charged = principal.is_charged();
         if endpoint == Endpoint::Responses {
             call.record().background = Some(BackgroundPart::new(&self.background, None));
         }
@@ -211,6 +212,7 @@ impl Gateway {
             running,
             wasted,
             is_sole: plan.plan().candidates().len() == 1 || (!snapshot.failover && !plan.may_run_several()),
+            is_charged,
             deadline: plan.deadline(),
             model_commit: snapshot.commit_of(plan.plan()),
         };

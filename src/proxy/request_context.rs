@@ -86,6 +86,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) wasted: &'a RefCell<Vec<WastedAttempt>>,
     /// There is no other candidate: the answer passes as it comes.
     pub(super) is_sole: bool,
+    /// The key has a limit that is charged by usage.
+    pub(super) is_charged: bool,
     /// The client's deadline, or the race's. `None`: there is none.
     pub(super) deadline: Option<Moment>,
     /// The model's configured commit point. `None`: none is configured for it.
@@ -94,7 +96,7 @@ pub(super) struct RequestContext<'a> {
 
 impl RequestContext<'_> {
     /// Usage is requested on the client's behalf where the dialect of `endpoint` and the provider have it and
-    /// the client did not set it (B24).
+    /// the client did not set it (B24); or refused it, and is charged by it.
     pub(super) fn requests_usage(&self, provider: &Provider, endpoint: Endpoint) -> bool {
         self.streams
             && provider.include_usage.unwrap_or(self.snapshot.stream.include_usage)
@@ -110,7 +112,13 @@ impl RequestContext<'_> {
 
     fn leaves_usage_open(&self) -> bool {
         match self.payload {
-            Payload::Json(envelope) => envelope.include_usage().is_none() && !envelope.asks_for_usage(),
+            Payload::Json(envelope) => {
+                let is_open = match envelope.include_usage() {
+                    None => true,
+                    Some(asked) => !asked && self.is_charged,
+                };
+                is_open && !envelope.asks_for_usage()
+            }
             Payload::Form(_) | Payload::Nothing => false,
         }
     }

@@ -18,7 +18,7 @@ pub struct Edits<'a> {
     pub model: Option<&'a str>,
     /// Remove the members that only the gateway reads: `x_use_asgi_streaming` and `models`.
     pub drop_gateway_members: bool,
-    /// Add `"stream_options":{"include_usage":true}`, unless the client set it to true or false. Providers
+    /// Add `"stream_options":{"include_usage":true}`, in place of the client's value if there is one. Providers
     /// accept it on streams only.
     pub request_usage: bool,
 }
@@ -85,17 +85,16 @@ fn removals(mut members: [Option<&GatewayMember>; 2]) -> [Option<Range<usize>>; 
     })
 }
 
-/// The edit that makes the provider report usage: the span to replace and the new bytes. `None`: the client
-/// decided.
+/// The edit that makes the provider report usage: the span to replace and the new bytes. `None`: it does.
 fn request_usage(options: &StreamOptions, close: usize) -> Option<(Range<usize>, Bytes)> {
     let (span, text): (_, &'static [u8]) = match options {
         // A body has a model by now, so there is a member before this one.
         StreamOptions::Absent => (close..close, br#","stream_options":{"include_usage":true}"#),
         StreamOptions::Null(span) => (span.clone(), br#"{"include_usage":true}"#),
-        StreamOptions::Object(StreamOptionsSpan { include_usage: Some((None, span)), .. }) => {
-            (span.clone(), b"true")
-        }
-        StreamOptions::Object(StreamOptionsSpan { include_usage: Some((Some(_), _)), .. }) => return None,
+        StreamOptions::Object(StreamOptionsSpan {
+            include_usage: Some((None | Some(false), span)), ..
+        }) => (span.clone(), b"true"),
+        StreamOptions::Object(StreamOptionsSpan { include_usage: Some((Some(true), _)), .. }) => return None,
         StreamOptions::Object(StreamOptionsSpan { include_usage: None, empty: true, close }) => {
             (*close..*close, br#""include_usage":true"#)
         }

@@ -141,6 +141,45 @@ async fn leaving_early_is_charged() {
     }
 }
 
+/// Usage that a client refuses is requested all the same where its key is charged by it, and does not come
+/// down.
+#[tokio::test]
+async fn refusing_usage_makes_nothing_cheaper() {
+    let own = r#"{"model":"m","stream":true,"stream_options":{"include_usage":false},"messages":[]}"#;
+    let upstream = Upstream::always(Speaks::H1, stream());
+    let gateway = with_budget(&[&upstream], 1_000_000).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = Call::post("/v1/chat/completions", own);
+    let id = call.id();
+    let received = client.send(call).await.collect().await;
+    assert_eq!(received.bytes(), [delta("one"), delta(" two"), DONE.into()].concat());
+    assert_eq!(upstream.log.request(0).await.body, own.replace("false", "true"));
+    let line = crate::journal::closing(&id).await;
+    assert_eq!((&line["output_tokens"], &line["usage"]), (&json!(3), &json!("reported")), "{line}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// An error that reports usage is charged for it.
+#[tokio::test]
+async fn an_error_with_usage_is_charged() {
+    let error =
+        r#"{"error":{"message":"no"},"usage":{"prompt_tokens":9,"completion_tokens":8,"total_tokens":17}}"#;
+    for (status, seen) in [(500, 500), (200, 200)] {
+        let upstream = Upstream::always(Speaks::H1, script::json(status, error));
+        let prompt = Call::whole().body.len().div_ceil(4) as i64;
+        let gateway = with_budget(&[&upstream], prompt + 17).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        assert_eq!(client.send(Call::whole()).await.status.as_u16(), seen);
+        gateway.until("the end of it", |now| now.requests == 0).await;
+        assert_eq!(client.send(Call::whole()).await.status.as_u16(), seen);
+        gateway.until("the end of it", |now| now.requests == 0).await;
+        assert_eq!(client.send(Call::whole()).await.status, StatusCode::PAYMENT_REQUIRED);
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// C4: a client that leaves before the answer begins is charged for its prompt, too.
 #[tokio::test]
 async fn leaving_before_the_answer_is_charged() {

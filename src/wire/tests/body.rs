@@ -109,9 +109,7 @@ fn edited(mut whole: Map<String, Value>, edits: &Edits<'_>) -> Map<String, Value
         if options.is_null() {
             *options = json!({});
         }
-        if options["include_usage"].is_null() {
-            options["include_usage"] = true.into();
-        }
+        options["include_usage"] = true.into();
     }
     whole
 }
