@@ -134,6 +134,12 @@ impl StreamTranslator {
         seen
     }
 
+    /// The provider has reported usage. Until then usage in the output is an estimate.
+    #[must_use]
+    pub const fn has_usage(&self) -> bool {
+        self.sequencer.has_usage()
+    }
+
     /// The provider's stream ended. `Ok`: the answer was complete, and its end is in `out` or was before.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let mut seen = Translated::default();

@@ -3,23 +3,45 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::wire::Dialect;
+use crate::wire::{Dialect, Event, content_shape};
 
-/// How much text the events carried, estimated from their sizes: the size of the smallest one is taken as the
-/// envelope that all have in common.
+/// Bytes. A larger event holds more than an envelope: its text is measured.
+const MAX_ENVELOPE: usize = 512;
+/// Bytes of an event of the Responses API among which its type stands.
+const TYPE_BYTES: usize = 128;
+
+/// How much text the events carried. Of those of a known shape, and of large ones, it is measured; of the
+/// others it is estimated from their sizes: that of the smallest one is taken as their envelope.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PassedText {
     events: u32,
-    smallest: Option<u32>,
-    bytes: usize,
+    /// Small events of an unknown shape, their bytes, and the smallest one's.
+    small: u32,
+    small_bytes: u32,
+    smallest: u32,
+    /// Bytes of text that were measured.
+    text: usize,
 }
 
 impl PassedText {
-    pub fn note(&mut self, size: usize) {
-        self.events += 1;
-        self.bytes += size;
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        self.smallest = Some(self.smallest.map_or(size, |smallest| smallest.min(size)));
+    /// An event that carried so many bytes of text.
+    pub const fn note_text(&mut self, bytes: usize) {
+        self.events = self.events.saturating_add(1);
+        self.text = self.text.saturating_add(bytes);
+    }
+
+    /// An event that may have carried text.
+    pub fn note_event(&mut self, dialect: Dialect, event: &Event<'_>) {
+        let data = event.data.unwrap_or_default();
+        if data.len() > MAX_ENVELOPE {
+            let carries = dialect != Dialect::Responses || is_delta(event.name, data);
+            return self.note_text(if carries { content_shape::text_bytes(data, MAX_ENVELOPE) } else { 0 });
+        }
+        let size = data.len() as u32;
+        self.smallest = if self.small == 0 { size } else { self.smallest.min(size) };
+        self.events = self.events.saturating_add(1);
+        self.small = self.small.saturating_add(1);
+        self.small_bytes = self.small_bytes.saturating_add(size);
     }
 
     /// Events that carried text.
@@ -29,19 +51,30 @@ impl PassedText {
     }
 
     /// At least a token per event, as most providers send them. The Responses API repeats all of its text in
-    /// its later events, so there only events count.
+    /// its later events, so there only the text of deltas counts.
     #[must_use]
     pub fn tokens(&self, dialect: Dialect) -> u32 {
-        let text = self.bytes.saturating_sub(self.smallest.unwrap_or(0) as usize * self.events as usize);
-        match dialect {
-            Dialect::Responses => self.events,
+        let envelopes = self.smallest.saturating_mul(self.small);
+        let text = match dialect {
+            Dialect::Responses => self.text,
             Dialect::ChatCompletions
             | Dialect::Completions
             | Dialect::Embeddings
             | Dialect::Messages
-            | Dialect::Gemini => self.events.max(u32::try_from(text / 4).unwrap_or(u32::MAX)),
-        }
+            | Dialect::Gemini => {
+                self.text.saturating_add(self.small_bytes.saturating_sub(envelopes) as usize)
+            }
+        };
+        self.events.max(u32::try_from(text / 4).unwrap_or(u32::MAX))
     }
+}
+
+/// Whether an event of the Responses API is a delta, by its name or its type.
+fn is_delta(name: Option<&[u8]>, data: &[u8]) -> bool {
+    name.map_or_else(
+        || memchr::memmem::find(data.get(..TYPE_BYTES).unwrap_or(data), b".delta\"").is_some(),
+        |name| name.ends_with(b"delta"),
+    )
 }
 
 /// The state of a stream at its last frame.

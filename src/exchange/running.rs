@@ -160,7 +160,7 @@ impl RunningRequest {
     /// A frame of an answer that another request reads is given to the client now, so long after its arrival.
     pub fn note_shared(&self, now: Instant, after: Duration) {
         let mut text = self.progress.get().map(|progress| progress.text).unwrap_or_default();
-        text.note(0);
+        text.note_text(0);
         self.progress.set(Some(StreamProgress { text, last: now }));
         self.first_token.set(self.first_token.get().or(Some(after)));
     }

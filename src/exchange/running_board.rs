@@ -193,7 +193,7 @@ mod tests {
     fn stream(completion: &Completion, ago: u64, first: u64) {
         let last = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
         let mut text = PassedText::default();
-        (0..40).for_each(|_| text.note(100));
+        (0..40).for_each(|_| text.note_text(1));
         let first = Some(Duration::from_secs(first));
         completion.running().note(StreamProgress { text, last }, first);
     }

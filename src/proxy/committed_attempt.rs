@@ -49,6 +49,10 @@ impl FrameSource for AnswerBody {
         Self::poll_frame(self, cx)
     }
 
+    fn estimates_usage(&self) -> bool {
+        Self::estimates_usage(self)
+    }
+
     fn acknowledge(&mut self, when: Acknowledge) {
         FrameSource::acknowledge(self.source(), when);
     }

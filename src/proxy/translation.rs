@@ -275,6 +275,14 @@ impl AnswerBody {
         }
     }
 
+    /// Usage in the output so far was not reported by the provider.
+    pub(super) fn estimates_usage(&self) -> bool {
+        match self {
+            Self::Native(..) => false,
+            Self::Translated(translated) => !translated.translator.has_usage(),
+        }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Native(body, _) => body.is_done(),

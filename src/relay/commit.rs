@@ -72,6 +72,7 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
 
     /// Usage that the provider has reported so far.
     pub fn usage(&mut self) -> Option<Usage> {
+        self.stream.drop_estimate();
         self.stream.tap.stats().usage
     }
 
@@ -81,7 +82,8 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
         self.stream.tap.passed_tokens()
     }
 
-    /// The first bytes of the error event that came before the first content.
+    /// The first bytes of the error event that came before the first content, or of the document that came in
+    /// place of events.
     #[must_use]
     pub fn error_text(&mut self) -> Bytes {
         self.stream.tap.take_error_text()
@@ -96,9 +98,15 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
             }
         }
         loop {
+            if stream.has_ended() && stream.tap.is_blank() {
+                return Poll::Ready(Err(stream.empty()));
+            }
             let reached = match point {
                 CommitPoint::Headers => true,
-                CommitPoint::FirstFrame => stream.tap.has_frames() && !stream.tap.is_done_alone(),
+                CommitPoint::FirstFrame => {
+                    stream.tap.has_frames()
+                        && (!stream.tap.is_without_answer() || stream.waiting() > MAX_WAITING)
+                }
                 CommitPoint::FirstContent => stream.tap.has_content() || stream.waiting() > MAX_WAITING,
             };
             if point == CommitPoint::FirstContent
@@ -110,10 +118,6 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
                 return Poll::Ready(Ok(()));
             }
             if stream.has_ended() {
-                if stream.tap.is_blank() {
-                    let kind = FaultKind::Empty("a stream without an answer");
-                    return Poll::Ready(Err(Fault::provider(stream.stage(), kind, Sent::Some)));
-                }
                 // A ping, a role, half an event and then the end are no answer.
                 let cut = point == CommitPoint::FirstContent && !stream.tap.has_answer();
                 let fault = || Fault::provider(stream.stage(), FaultKind::Reset, Sent::Some);
@@ -274,7 +278,11 @@ impl<S: FrameSource + 'static> Committed<S> {
     fn is_settled(&mut self) -> bool {
         let has_ended = self.is_given();
         let is_answered = self.stream.is_answered() && self.stream.waiting() == 0;
-        has_ended || is_answered && self.stream.tap.stats().usage.is_some_and(Usage::is_complete)
+        has_ended
+            || is_answered && {
+                self.stream.drop_estimate();
+                self.stream.tap.stats().usage.is_some_and(Usage::is_complete)
+            }
     }
 
     /// The client's next request may come as soon as it has the last bytes of this answer.
@@ -385,6 +393,7 @@ impl<S: FrameSource + 'static> Committed<S> {
 impl<S: FrameSource + 'static> Drop for Committed<S> {
     fn drop(&mut self) {
         self.stream.timer.taken(self.stream.tap.stats());
+        self.stream.drop_estimate();
         let outcome = self.outcome();
         if let Some(source) = self.stream.take_rest() {
             self.detached.read_rest(source);

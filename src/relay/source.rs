@@ -21,6 +21,11 @@ pub trait FrameSource: Unpin {
     /// All has been read: the next poll would give `None`.
     fn is_done(&self) -> bool;
 
+    /// Usage in its frames so far is an estimate, and not the provider's.
+    fn estimates_usage(&self) -> bool {
+        false
+    }
+
     /// How the provider's connection is to acknowledge bytes from now on.
     fn acknowledge(&mut self, when: Acknowledge);
 

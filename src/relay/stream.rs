@@ -191,6 +191,7 @@ impl<S: FrameSource> Stream<S> {
         }
         if let Err(fault) = &outcome {
             self.report_failure(fault);
+            self.drop_estimate();
             self.source = None;
             self.flush_coalesce();
         }
@@ -230,7 +231,10 @@ impl<S: FrameSource> Stream<S> {
         if report.content {
             self.deadlines.first_token_came();
         }
+        // The end of an empty stream would make it an answer.
+        let is_empty = report.done && self.tap.is_blank();
         match (&mut self.holdback, &mut self.coalesce) {
+            _ if is_empty => {}
             (Some(holdback), Some(coalesce)) => {
                 let mut complete = ByteList::new();
                 holdback.pass(frame, report.event_end, &cuts, &mut complete);
@@ -264,6 +268,7 @@ impl<S: FrameSource> Stream<S> {
 
     /// Takes no more from the source, through no fault of the provider.
     pub(super) fn stop(&mut self) {
+        self.drop_estimate();
         (self.source, self.observer) = (None, None);
         self.flush_coalesce();
     }
@@ -271,11 +276,12 @@ impl<S: FrameSource> Stream<S> {
     /// The source has ended as its framing declares; its last event may lack its blank line, and the answer
     /// its end.
     fn finish(&mut self) {
+        self.drop_estimate();
         self.source = None;
         let is_usage_chunk = self.tap.finish() && self.strip_usage;
         self.cut_short = self.tap.is_cut_short();
         if self.cut_short {
-            self.report_failure(&self.fault(FaultKind::Truncated));
+            self.report_failure(&self.cut());
         }
         self.observer = None;
         self.flush_coalesce();
@@ -289,6 +295,7 @@ impl<S: FrameSource> Stream<S> {
 
     /// The answer is complete, and the provider has not ended its body in time.
     fn finish_early(&mut self) {
+        self.drop_estimate();
         self.rest = self.source.take().map(Box::new);
         self.finish();
     }
@@ -309,6 +316,16 @@ impl<S: FrameSource> Stream<S> {
     fn fault(&self, kind: FaultKind) -> Fault {
         Fault::provider(self.stage(), kind, Sent::Some)
     }
+
+    /// The fault of a stream that ended before its answer did.
+    fn cut(&self) -> Fault {
+        if self.tap.is_blank() { self.empty() } else { self.fault(FaultKind::Truncated) }
+    }
+
+    /// The fault of a stream without an answer.
+    pub(super) fn empty(&self) -> Fault {
+        self.fault(FaultKind::Empty("a stream without an answer"))
+    }
 }
 
 impl<S: FrameSource> Stream<S> {
@@ -319,7 +336,9 @@ impl<S: FrameSource> Stream<S> {
     /// The provider's part of the outcome: an error event counts as its fault.
     pub(super) fn outcome(&self) -> Outcome {
         if self.errored {
-            Outcome::Fault(Fault::provider(self.stage(), FaultKind::ErrorEvent, Sent::Some))
+            Outcome::Fault(self.fault(FaultKind::ErrorEvent))
+        } else if self.is_answered() && self.tap.is_blank() {
+            Outcome::Fault(self.empty())
         } else {
             Outcome::Complete
         }
@@ -355,7 +374,7 @@ impl<S: FrameSource> Stream<S> {
     /// From here on `observer` observes a failure. Not kept for a stream that has ended.
     pub(super) fn observe(&mut self, observer: S::Observer) {
         if self.cut_short {
-            observer.failed(&self.fault(FaultKind::Truncated));
+            observer.failed(&self.cut());
         } else if self.source.is_some() {
             self.observer = Some(observer);
         }
@@ -368,7 +387,7 @@ impl<S: FrameSource> Stream<S> {
 
     /// The fault of a stream that has ended before its answer did, once.
     pub(super) fn take_cut(&mut self) -> Option<Fault> {
-        std::mem::take(&mut self.cut_short).then(|| self.fault(FaultKind::Truncated))
+        std::mem::take(&mut self.cut_short).then(|| self.cut())
     }
 
     /// The trace comment is still to come.
@@ -379,6 +398,13 @@ impl<S: FrameSource> Stream<S> {
     /// Bytes that wait for the client.
     pub(super) const fn waiting(&self) -> usize {
         self.ready.len()
+    }
+
+    /// Usage that the source has estimated was not reported.
+    pub(super) fn drop_estimate(&mut self) {
+        if self.source.as_ref().is_some_and(FrameSource::estimates_usage) {
+            self.tap.stats().usage = None;
+        }
     }
 
     /// Takes out the parts that read on without a client. `None`: the stream has ended.

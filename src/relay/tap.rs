@@ -11,7 +11,7 @@ use crate::{
     exchange::{AddedSoFar, PassedText, RunningRequest, StreamProgress, StreamStats},
     wire::{
         AnswerEnd, ContentShape, Dialect, Event, EventClass, FailedStream, LineTooLong, Scanner, classify,
-        classify_committed, ends_answer, is_done_mark,
+        classify_committed, ends_answer, is_idle,
         minted::{self, MintedKind},
         response_id as response_id_of, usage,
     },
@@ -21,6 +21,8 @@ use crate::{
 const ZERO_GAP_LIMIT: Duration = Duration::from_millis(1);
 /// Bytes of an error event that are kept (S1.3).
 const MAX_ERROR_TEXT: usize = 1024;
+/// Bytes of a document under an event stream's label that are kept, to the end of a frame.
+const MAX_DOCUMENT: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Tap {
@@ -36,12 +38,16 @@ pub(super) struct Tap {
     concluded: bool,
     answer_end: AnswerEnd,
     content_shape: ContentShape,
-    /// Events before the first content that were nothing but `[DONE]`.
-    done_marks: u64,
+    /// Events before the first content that are no part of an answer.
+    idle: u32,
+    /// One of them was `[DONE]` or usage, so that no answer follows.
+    has_idle_end: bool,
+    /// The body begins as a JSON document does; `error_text` has its bytes while it has no event.
+    is_document: bool,
     /// The stream has ended within an event.
     left_open: bool,
-    /// The text of an error event before the first content, its first bytes.
-    error_text: Box<[u8]>,
+    /// The first bytes of an error event before the first content, or of a document.
+    error_text: Vec<u8>,
     /// Notes the things that the provider makes. `None`: the dialect has no such things.
     origin: Option<Box<OriginNote>>,
     /// The id of a response is to be kept.
@@ -60,6 +66,9 @@ pub(super) struct TapReport {
     pub(super) error: bool,
     /// It held more than comments.
     pub(super) alive: bool,
+    /// Events in it that are no part of an answer, and whether one of them was `[DONE]` or usage.
+    idle: u32,
+    idle_end: bool,
     /// The answer has ended without content.
     concluded: bool,
     /// The dialect's last event ended in it.
@@ -82,11 +91,13 @@ impl Tap {
             started,
             progress: StreamProgress { text: PassedText::default(), last: started },
             stats: StreamStats::default(),
-            error_text: Box::default(),
+            error_text: Vec::new(),
             concluded: false,
             answer_end: AnswerEnd::default(),
             content_shape: ContentShape::default(),
-            done_marks: 0,
+            idle: 0,
+            has_idle_end: false,
+            is_document: false,
             left_open: false,
             origin: None,
             wants_response_id: false,
@@ -133,6 +144,9 @@ impl Tap {
                 ..TapReport::default()
             });
         };
+        if self.stats.frames == 1 {
+            self.is_document = matches!(frame.trim_ascii_start().first(), Some(b'{' | b'['));
+        }
         let mut report = TapReport { content: self.stats.first_token.is_some(), ..TapReport::default() };
         let Self {
             dialect,
@@ -141,7 +155,6 @@ impl Tap {
             progress: StreamProgress { text, .. },
             answer_end,
             content_shape,
-            done_marks,
             origin,
             wants_response_id,
             response_id,
@@ -154,23 +167,27 @@ impl Tap {
             let erred = report.error;
             let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
             let at = (dialect, origin.as_deref());
-            if let Some(size) = classify_event(at, &event, noted, &mut on_usage_chunk) {
-                text.note(size);
+            match classify_event(at, &event, noted, &mut on_usage_chunk) {
+                EventText::Measured(bytes) => text.note_text(bytes),
+                EventText::Unknown => text.note_event(dialect, &event),
+                EventText::None => {}
             }
-            *done_marks += u64::from(!report.content && is_done_mark(&event));
             if *wants_response_id && !report.content {
                 *response_id = event.data.and_then(response_id_of);
                 *wants_response_id = response_id.is_none();
             }
             if report.error && !erred && !report.content {
                 let data = event.data.unwrap_or_default();
-                *error_text = data.get(..MAX_ERROR_TEXT).unwrap_or(data).into();
+                *error_text = data.get(..MAX_ERROR_TEXT).unwrap_or(data).to_vec();
             }
         })?;
-        self.concluded |= report.concluded;
         report.alive |= scanner.is_mid_event();
         if report.content && !had_content {
             stats.first_token = Some(now - self.started);
+        }
+        self.note_end(report);
+        if self.is_document && self.is_blank() && self.error_text.len() < MAX_DOCUMENT {
+            self.error_text.extend_from_slice(frame);
         }
         Ok(report)
     }
@@ -208,14 +225,21 @@ impl Tap {
                 let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
                 let _ = classify_event(at, &event, noted, &mut |_, _| is_usage_chunk = true);
             });
-            self.concluded |= report.concluded;
+            self.note_end(report);
         }
         is_usage_chunk
     }
 
-    /// A stream that ends here was cut short. Known once [`Tap::finish`] has inspected its last event.
+    fn note_end(&mut self, report: TapReport) {
+        self.concluded |= report.concluded;
+        self.idle += report.idle;
+        self.has_idle_end |= report.idle_end;
+    }
+
+    /// A stream that ends here was cut short, or is empty. Known once [`Tap::finish`] has inspected its last
+    /// event.
     pub(super) const fn is_cut_short(&self) -> bool {
-        self.answer_end.is_missing()
+        self.answer_end.is_missing() || self.is_blank()
     }
 
     /// The answer has come to its dialect's end.
@@ -280,14 +304,14 @@ impl Tap {
         self.has_content() || self.concluded && !self.is_blank()
     }
 
-    /// Its events, if there are any, are nothing but `[DONE]`.
-    pub(super) fn is_blank(&self) -> bool {
-        self.is_event_stream() && self.done_marks == u64::from(self.stats.events)
+    /// None of its events, if there are any, is a part of an answer.
+    pub(super) const fn is_blank(&self) -> bool {
+        self.is_event_stream() && self.idle == self.stats.events
     }
 
-    /// It has `[DONE]` alone.
-    pub(super) fn is_done_alone(&self) -> bool {
-        self.is_blank() && self.done_marks > 0
+    /// Nothing of an answer has come, and none follows: `[DONE]` or usage alone, or a document.
+    pub(super) const fn is_without_answer(&self) -> bool {
+        self.is_blank() && (self.has_idle_end || self.is_document)
     }
 
     pub(super) const fn has_frames(&self) -> bool {
@@ -304,18 +328,27 @@ impl Tap {
     }
 }
 
-/// The size of an event that may carry text. `None`: it carries none.
+/// The text that an event carries.
+#[derive(Clone, Copy)]
+enum EventText {
+    None,
+    /// So many bytes.
+    Measured(usize),
+    Unknown,
+}
+
+/// The text of the event.
 fn classify_event(
     (dialect, origin): (Dialect, Option<&OriginNote>),
     event: &Event<'_>,
     (report, stats, answer_end, shape): (&mut TapReport, &mut StreamStats, &mut AnswerEnd, &mut ContentShape),
     on_usage_chunk: &mut impl FnMut(Option<usize>, usize),
-) -> Option<usize> {
+) -> EventText {
     let facts = if report.content {
-        if shape.matches(event) {
+        if let Some(bytes) = shape.matched_text(event) {
             report.alive = true;
             stats.events += 1;
-            return event.data.map(<[u8]>::len);
+            return EventText::Measured(bytes);
         }
         let facts = classify_committed(dialect, event);
         answer_end.note(dialect, event, facts.class);
@@ -326,6 +359,10 @@ fn classify_event(
     } else {
         let facts = classify(dialect, event);
         answer_end.note_early(dialect, event, facts.class);
+        if is_idle(event, facts.class) {
+            report.idle += 1;
+            report.idle_end |= matches!(facts.class, EventClass::Done | EventClass::Usage);
+        }
         facts
     };
     if let Some(origin) = origin {
@@ -341,7 +378,7 @@ fn classify_event(
     report.alive |= facts.class != EventClass::Comment;
     report.concluded |= !report.content && ends_answer(event, facts.class);
     match facts.class {
-        EventClass::Comment => return None,
+        EventClass::Comment => return EventText::None,
         EventClass::Content => report.content = true,
         EventClass::Error => report.error = true,
         EventClass::Usage => on_usage_chunk(event.start, event.end),
@@ -355,5 +392,8 @@ fn classify_event(
     {
         stats.usage = Some(stats.usage.unwrap_or_default().merge(found));
     }
-    matches!(facts.class, EventClass::Content | EventClass::Other).then(|| event.data.map_or(0, <[u8]>::len))
+    match facts.class {
+        EventClass::Content | EventClass::Other => EventText::Unknown,
+        EventClass::Comment | EventClass::Error | EventClass::Usage | EventClass::Done => EventText::None,
+    }
 }

@@ -19,13 +19,18 @@ pub struct EventFacts {
 /// Classifies `event` from its parsed JSON, before the commit point.
 #[must_use]
 pub fn classify(dialect: Dialect, event: &Event<'_>) -> EventFacts {
+    facts_of(dialect, event, false)
+}
+
+/// `is_later`: content has come before.
+fn facts_of(dialect: Dialect, event: &Event<'_>, is_later: bool) -> EventFacts {
     if let Some(facts) = class_by_form(event) {
         return facts;
     }
     let Some(data) = event.data else { return class_of_oversized(dialect, event) };
     match serde_json::from_slice::<Value>(data) {
         Ok(json) => EventFacts {
-            class: event_json::class_of(dialect, event.name, &json),
+            class: event_json::class_of(dialect, event.name, &json, is_later),
             usage: usage::from_value(&json).is_some(),
         },
         Err(_) if data.is_empty() => EventClass::Other.into(),
@@ -51,12 +56,12 @@ pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> EventFacts {
     let Some(data) = event.data else { return class_of_oversized(dialect, event) };
     let marks = member_search::find_marks(data);
     if marks.error {
-        return classify(dialect, event).after_commit();
+        return facts_of(dialect, event, true).after_commit();
     }
     match dialect {
         Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => {
-            if marks.usage && member_search::has_empty_choices(data) {
-                classify(dialect, event).after_commit()
+            if marks.usage && member_search::may_be_usage_chunk(data) {
+                facts_of(dialect, event, true).after_commit()
             } else {
                 EventFacts { class: EventClass::Other, usage: marks.usage }
             }
@@ -68,7 +73,7 @@ pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> EventFacts {
             Some(name) if !EVENTS_TO_PARSE.contains(&name) && !is_end_of_media(name) => {
                 EventClass::Other.into()
             }
-            Some(_) | None => classify(dialect, event).after_commit(),
+            Some(_) | None => facts_of(dialect, event, true).after_commit(),
         },
     }
 }
@@ -114,9 +119,34 @@ fn class_by_form(event: &Event<'_>) -> Option<EventFacts> {
     is_done_mark(event).then(|| EventClass::Done.into())
 }
 
-/// Whether `event` is `[DONE]`, which ends a stream and says nothing.
+/// Whether `event`, which is no comment, is no part of an answer: `[DONE]`, usage alone, a keepalive, or
+/// without data. A stream of nothing else is empty.
 #[must_use]
-pub fn is_done_mark(event: &Event<'_>) -> bool {
+pub fn is_idle(event: &Event<'_>, class: EventClass) -> bool {
+    match class {
+        EventClass::Done => is_done_mark(event),
+        EventClass::Usage => true,
+        EventClass::Other => event.data.is_some_and(|data| {
+            matches!(data.trim_ascii(), b"" | b"{}" | b"[]" | b"null")
+                || event.name.is_some_and(|name| KEEPALIVES.contains(&name))
+                || data.len() <= MAX_KEEPALIVE && has_keepalive_type(data)
+        }),
+        EventClass::Comment | EventClass::Content | EventClass::Error => false,
+    }
+}
+
+/// Names of events that keep a connection and say nothing.
+const KEEPALIVES: [&[u8]; 4] = [b"ping", b"keepalive", b"keep-alive", b"heartbeat"];
+/// Bytes of the data of such an event.
+const MAX_KEEPALIVE: usize = 256;
+
+fn has_keepalive_type(data: &[u8]) -> bool {
+    let json: Option<Value> = serde_json::from_slice(data).ok();
+    json.is_some_and(|json| json["type"].as_str().is_some_and(|kind| KEEPALIVES.contains(&kind.as_bytes())))
+}
+
+/// Whether `event` is `[DONE]`, which ends a stream and says nothing.
+fn is_done_mark(event: &Event<'_>) -> bool {
     event.data.is_some_and(|data| data.len() < 16 && data.trim_ascii() == b"[DONE]")
 }
 

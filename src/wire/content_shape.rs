@@ -30,6 +30,11 @@ const TEXT_MEMBERS: [&[u8]; 8] = [
     b"\"thinking\"",
 ];
 
+/// Members that hold a text which no shape is learned of.
+const FURTHER_TEXT_MEMBERS: &[&[u8]] = &[b"\"refusal\"", b"\"transcript\""];
+/// Bytes; no word is as long.
+const MIN_MEDIUM: usize = 1024;
+
 /// The shape of the last content event that was searched.
 #[derive(Clone, Copy, Debug)]
 pub struct ContentShape {
@@ -59,27 +64,26 @@ impl Default for ContentShape {
 }
 
 impl ContentShape {
-    /// Whether `event` differs from the learned one in its text alone.
+    /// The bytes of text in `event`, if it differs from the learned one in its text alone. `None`: it differs
+    /// in more.
     #[must_use]
-    pub fn matches(&mut self, event: &Event<'_>) -> bool {
-        let (at, behind) = (self.text_at as usize, self.behind.get(..usize::from(self.behind_length)));
-        let (Some(data), Some(behind)) = (event.data, behind) else { return false };
+    pub fn matched_text(&mut self, event: &Event<'_>) -> Option<usize> {
+        let (at, behind) = (self.text_at as usize, self.behind.get(..usize::from(self.behind_length))?);
+        let data = event.data?;
         if at < MAX_BEFORE || !has_text(event.name) {
-            return false;
+            return None;
         }
-        let Some((before, rest)) = data.get(at - MAX_BEFORE..).and_then(<[u8]>::split_first_chunk) else {
-            return false;
-        };
-        let Some(rest) = (*before == self.before).then(|| end_of_text(rest)).flatten() else { return false };
+        let (before, text) = data.get(at - MAX_BEFORE..)?.split_first_chunk()?;
+        let rest = (*before == self.before).then(|| end_of_text(text)).flatten()?;
         let has_matched = if self.is_padded {
             rest.strip_prefix(behind).and_then(end_of_text) == Some(PADDING_END)
         } else {
             rest == behind
         };
-        if has_matched {
+        has_matched.then(|| {
             self.misses = 0;
-        }
-        has_matched
+            text.len() - rest.len()
+        })
     }
 
     /// Takes the shape of `event`, which did not match and holds no usage, no error and no end. In a stream
@@ -104,6 +108,51 @@ impl ContentShape {
             (self.before, self.text_at, self.is_padded) = (*before, text_at, padding.is_some());
         }
     }
+}
+
+/// The bytes of text in the data of an event of any shape, with their escapes: the strings of that text
+/// member which has the most. Several members may repeat one text. Other data is text, too, beyond an
+/// envelope of `envelope` bytes, but for a sound or a picture.
+#[must_use]
+pub fn text_bytes(data: &[u8], envelope: usize) -> usize {
+    let texts = TEXT_MEMBERS.iter().chain(FURTHER_TEXT_MEMBERS);
+    let longest = texts.map(|name| strings_of(data, name)).max().unwrap_or(0);
+    if longest > 0 || data.split(|byte| *byte == b'"').any(is_medium) {
+        return longest;
+    }
+    data.len().saturating_sub(envelope)
+}
+
+/// The bytes of all strings that members `name` hold.
+fn strings_of(data: &[u8], name: &[u8]) -> usize {
+    let (mut rest, mut bytes) = (data, 0);
+    while let Some(at) = memchr::memmem::find(rest, name) {
+        rest = rest.get(at + name.len()..).unwrap_or_default();
+        let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        if let Some(text) = value.and_then(|value| value.strip_prefix(b"\"")) {
+            let length = string_length(text);
+            bytes += length;
+            rest = text.get(length..).unwrap_or_default();
+        }
+    }
+    bytes
+}
+
+/// The bytes before the closing quote of the string in which `text` begins.
+fn string_length(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        if text.get(at + found) == Some(&b'"') {
+            return at + found;
+        }
+        at += found + 2;
+    }
+    text.len()
+}
+
+/// Whether a string is a sound, a picture or a seal: long, and without a space.
+fn is_medium(string: &[u8]) -> bool {
+    string.len() >= MIN_MEDIUM && memchr::memchr(b' ', string).is_none()
 }
 
 /// Whether an event of this name holds text. Chunks of chat completions have no name.
@@ -138,6 +187,12 @@ mod tests {
         Event { start: Some(0), end: 0, data, name, comment_only: false }
     }
 
+    impl ContentShape {
+        fn matches(&mut self, event: &Event<'_>) -> bool {
+            self.matched_text(event).is_some()
+        }
+    }
+
     fn learned(name: Option<&str>, data: &str) -> ContentShape {
         let mut shape = ContentShape::default();
         shape.learn(&event(name, data));
@@ -168,6 +223,38 @@ mod tests {
             assert!(!shape.matches(&event(name, "")));
         }
         assert!(!ContentShape::default().matches(&event(None, CHUNK)));
+    }
+
+    #[test]
+    fn the_text_of_a_match_is_measured() {
+        for (name, data) in
+            [(None, CHUNK), (Some("content_block_delta"), BLOCK), (Some("response.output_text.delta"), DELTA)]
+        {
+            let mut shape = learned(name, data);
+            for text in ["", " a", "\u{e9}", &"long ".repeat(1000)] {
+                let data = data.replace("TEXT", text);
+                assert_eq!(shape.matched_text(&event(name, &data)), Some(text.len()), "{data}");
+                assert_eq!(text_bytes(data.as_bytes(), data.len()), text.len(), "{data}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_event_of_any_shape_is_measured() {
+        let sound = format!(r#"{{"choices":[{{"delta":{{"audio":{{"data":"{}"}}}}}}]}}"#, "aB3+".repeat(300));
+        let call = format!(r#"{{"functionCall":{{"args":{{"a":"{}"}}}}}}"#, "word ".repeat(200));
+        for (data, bytes) in [
+            (r#"{"choices":[{"delta":{"content":"a \"b\" \\"}},{"delta":{"content":"cd"}}]}"#, 12),
+            (r#"{"delta":{"content":"abc","reasoning":"abc","details":[{"text":"abc"}]}}"#, 3),
+            (r#"{"delta":{"tool_calls":[{"function":{"arguments":"{\"a\":1}"}}]}}"#, 9),
+            (r#"{"delta":{"refusal":"no"}}"#, 2),
+            (r#"{"content":"never closed"#, 12),
+            (r#"{"a":1}"#, 0),
+            (&sound, 0),
+            (&call, call.len() - 100),
+        ] {
+            assert_eq!(text_bytes(data.as_bytes(), 100), bytes, "{data}");
+        }
     }
 
     #[test]

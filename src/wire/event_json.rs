@@ -7,15 +7,16 @@ use serde_json::Value;
 
 use super::{dialect::Dialect, event_class::EventClass, provider_error::is_error_value};
 
-/// The class of an event with this data. If the event has a name and a type, the name decides.
-pub(super) fn class_of(dialect: Dialect, name: Option<&[u8]>, json: &Value) -> EventClass {
+/// The class of an event with this data. If the event has a name and a type, the name decides. `is_later`:
+/// content has come before.
+pub(super) fn class_of(dialect: Dialect, name: Option<&[u8]>, json: &Value, is_later: bool) -> EventClass {
     let tag = name.or_else(|| json["type"].as_str().map(str::as_bytes)).unwrap_or_default();
     let is_error = is_error_value(&json["error"]) || json["type"] == "error" || json["object"] == "error";
     if is_error || tag == b"response.failed" {
         return EventClass::Error;
     }
     match dialect {
-        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => chunk_class(json),
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => chunk_class(json, is_later),
         Dialect::Gemini => gemini_class(json),
         Dialect::Responses | Dialect::Messages if is_final_event(tag) => EventClass::Done,
         Dialect::Responses if tag.ends_with(b".delta") && is_nonempty(&json["delta"]) => EventClass::Content,
@@ -40,7 +41,7 @@ pub(super) fn is_final_event(tag: &[u8]) -> bool {
     tag == b"response.completed" || tag == b"response.incomplete" || tag == b"message_stop"
 }
 
-fn chunk_class(chunk: &Value) -> EventClass {
+fn chunk_class(chunk: &Value, is_later: bool) -> EventClass {
     const CONTENT_MEMBERS: [&str; 11] = [
         "content",
         "reasoning_content",
@@ -56,7 +57,7 @@ fn chunk_class(chunk: &Value) -> EventClass {
     ];
     let choices = chunk["choices"].as_array().map(Vec::as_slice);
     match choices {
-        Some(choices) if chunk["usage"].is_object() && holds_nothing_but_usage(chunk, choices) => {
+        Some(choices) if chunk["usage"].is_object() && holds_nothing_but_usage(chunk, choices, is_later) => {
             EventClass::Usage
         }
         Some(choices) => {
@@ -89,8 +90,9 @@ fn gemini_class(json: &Value) -> EventClass {
 }
 
 /// Whether a chunk with usage holds nothing that its client would miss: no choice, or choices with an empty
-/// `delta` as LiteLLM sends them, and no further facts as llama-server's `timings`.
-fn holds_nothing_but_usage(chunk: &Value, choices: &[Value]) -> bool {
+/// `delta` as LiteLLM sends them, and no further facts as llama-server's `timings`. The role of the first
+/// choice says nothing once content has come.
+fn holds_nothing_but_usage(chunk: &Value, choices: &[Value], is_later: bool) -> bool {
     /// Members that every chunk has, and OpenAI's random padding.
     const COMMON: [&str; 10] = [
         "id",
@@ -109,9 +111,14 @@ fn holds_nothing_but_usage(chunk: &Value, choices: &[Value]) -> bool {
             members.iter().all(|(name, value)| known.contains(&name.as_str()) || is_empty(value))
         })
     };
-    let has_empty_delta = |choice: &Value| choice["delta"].as_object().is_some_and(serde_json::Map::is_empty);
+    let has_empty_delta = |choice: &Value| {
+        let may_repeat_role = is_later && choice["index"].as_u64().unwrap_or(0) == 0;
+        choice.get("delta").is_some_and(|delta| {
+            delta.is_null() || holds_no_other(delta, if may_repeat_role { &["role"] } else { &[] })
+        })
+    };
     holds_no_other(chunk, &COMMON)
-        && choices.iter().all(|choice| has_empty_delta(choice) && holds_no_other(choice, &["index"]))
+        && choices.iter().all(|choice| has_empty_delta(choice) && holds_no_other(choice, &["index", "delta"]))
 }
 
 /// Whether `value` says nothing.

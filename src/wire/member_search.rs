@@ -57,17 +57,22 @@ pub(super) fn has_gemini_usage(data: &[u8]) -> bool {
     FIND_GEMINI_USAGE.find(data).is_some()
 }
 
-/// Whether a member `choices` is `[]`, or a member `delta` is `{}`.
-pub(super) fn has_empty_choices(data: &[u8]) -> bool {
-    is_bare(data, br#""choices""#, [b":", b"[", b"]"]) || is_bare(data, br#""delta""#, [b":", b"{", b"}"])
+/// Whether a chunk with usage may hold nothing else: a member `choices` is `[]`, a `delta` is `{}` or null,
+/// or a `content` is `""` or null.
+pub(super) fn may_be_usage_chunk(data: &[u8]) -> bool {
+    is_bare(data, br#""choices""#, &[b":", b"[", b"]"])
+        || is_bare(data, br#""delta""#, &[b":", b"{", b"}"])
+        || is_bare(data, br#""delta""#, &[b":", b"null"])
+        || is_bare(data, br#""content""#, &[b":", b"\"\""])
+        || is_bare(data, br#""content""#, &[b":", b"null"])
 }
 
 /// Whether these bytes, and between them only spaces, follow a `name`.
-fn is_bare(data: &[u8], name: &[u8], bytes: [&[u8; 1]; 3]) -> bool {
+fn is_bare(data: &[u8], name: &[u8], bytes: &[&[u8]]) -> bool {
     memmem::find_iter(data, name).any(|at| {
         let mut rest = data.get(at + name.len()..).unwrap_or_default();
-        for byte in bytes {
-            let Some(after) = rest.trim_ascii_start().strip_prefix(byte) else { return false };
+        for part in bytes {
+            let Some(after) = rest.trim_ascii_start().strip_prefix(*part) else { return false };
             rest = after;
         }
         true

@@ -50,7 +50,7 @@ mod text;
 pub mod usage;
 
 pub use answer_end::AnswerEnd;
-pub use classify::{EventFacts, classify, classify_committed, ends_answer, is_done_mark};
+pub use classify::{EventFacts, classify, classify_committed, ends_answer, is_idle};
 pub use content_shape::ContentShape;
 pub use dialect::Dialect;
 pub use endpoint::ModelUse;

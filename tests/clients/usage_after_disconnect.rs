@@ -43,6 +43,53 @@ fn prompt() -> usize {
     Call::stream().body.len().div_ceil(4)
 }
 
+/// Text counts by its bytes, in whatever number of events of whatever size it came: a client that leaves
+/// pays for all that it was sent. An event with little text is a token.
+#[tokio::test]
+async fn the_text_that_was_passed_counts() {
+    let named = |name: &str, data: Value| format!("event: {name}\ndata: {data}\n\n");
+    let text = "word ".repeat(600);
+    let block = json!({"type": "content_block_delta", "index": 0,
+        "delta": {"type": "text_delta", "text": text}});
+    let response = json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0,
+        "content_index": 0, "delta": text});
+    let logprobs: Vec<_> =
+        (0..20).map(|_| json!({"token": " a", "logprob": -0.5, "bytes": [32, 97]})).collect();
+    let measured = json!({"choices": [{"index": 0, "delta": {"content": " a"},
+        "logprobs": {"content": logprobs}, "finish_reason": null}]});
+    let done = json!({"type": "response.output_text.done", "item_id": "m", "text": text.repeat(20)});
+    for (path, events, tokens) in [
+        ("/v1/chat/completions", delta(&text).repeat(20), 15_000),
+        ("/v1/chat/completions", delta(&text.repeat(20)).to_vec(), 15_000),
+        ("/v1/chat/completions", format!("data: {measured}\n\n").repeat(20).into(), 20),
+        ("/v1/messages", named("content_block_delta", block).repeat(20).into(), 15_000),
+        (
+            "/v1/responses",
+            (named("response.output_text.delta", response).repeat(20)
+                + &named("response.output_text.done", done))
+                .into(),
+            15_000,
+        ),
+    ] {
+        let size = events.len();
+        let upstream =
+            Upstream::always(Speaks::H1, vec![script::sse_head(), script::body(events), Step::Stall]);
+        let gateway = gateway(&upstream, OnDisconnect::Estimate).await;
+        let mut client = gateway.client(Version::H1).await;
+        let call = Call::post(path, crate::client::call::STREAM);
+        let id = call.id();
+        let mut answer = client.send(call).await;
+        let mut read = 0;
+        while read < size {
+            read += answer.piece().await.len();
+        }
+        drop((answer, client));
+        let output = journal::closing(&id).await["output_tokens"].as_u64().unwrap();
+        assert!((tokens..tokens + 200).contains(&output), "{path} {size}: {output}");
+        gateway.stop().await;
+    }
+}
+
 /// Two events, then silence.
 fn stalled() -> Vec<Step> {
     vec![script::sse_head(), script::body([delta("one"), delta("two")].concat()), Step::Stall]

@@ -162,6 +162,24 @@ async fn a_chat_stream_comes_from_a_messages_provider() {
     gateway.stop().await;
 }
 
+/// Usage that a translation makes up for a client that needs a count was not reported.
+#[tokio::test]
+async fn made_up_usage_is_an_estimate() {
+    let counted = [&script::delta("one")[..], &script::usage(), script::DONE].concat();
+    for (answer, source) in [(script::short_stream(), "estimated"), (counted.into(), "reported")] {
+        let provider = chat_alone(move |_| script::sse(answer.clone()));
+        let gateway = Plan::to(&[&provider]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let call = Call::post("/v1/messages", streaming(MESSAGE));
+        let id = call.id();
+        assert!(client.send(call).await.collect().await.complete);
+        let line = crate::journal::closing(&id).await;
+        assert_eq!(line["usage"], source, "{line}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// A cut answer gets no end of the gateway's making, before or after translation.
 #[tokio::test]
 async fn a_cut_answer_ends_broken() {

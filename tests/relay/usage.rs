@@ -338,7 +338,15 @@ async fn a_chunk_that_holds_something_else_stays() {
     let counts = r#""usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}"#;
     let litellm = format!("data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{}}}}],{counts}}}\n\n");
     let llama = format!("data: {{\"choices\":[],{counts},\"timings\":{{\"predicted_ms\":1.5}}}}\n\n");
-    for (chunk, stays) in [(litellm, false), (llama, true)] {
+    let of_choice = |choice: &str| format!("data: {{\"id\":\"c\",\"choices\":[{choice}],{counts}}}\n\n");
+    let null = of_choice(r#"{"index":0,"delta":null,"finish_reason":null}"#);
+    let role =
+        r#"{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"logprobs":null}"#;
+    let (second, role) = (of_choice(&role.replace("\"index\":0", "\"index\":1")), of_choice(role));
+    let ended = of_choice(r#"{"index":0,"delta":{"content":""},"finish_reason":"stop"}"#);
+    for (chunk, stays) in
+        [(litellm, false), (llama, true), (null, false), (role, false), (second, true), (ended, true)]
+    {
         for mode in [Mode::Asgi, Mode::Buffered] {
             let events = [delta("one"), chunk.clone().into(), DONE.into()];
             let upstream = Upstream::always(Speaks::H1, script::sse(events.concat()));

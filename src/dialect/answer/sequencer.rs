@@ -104,6 +104,11 @@ impl Sequencer {
         self.progress
     }
 
+    /// The provider has reported usage.
+    pub(super) const fn has_usage(&self) -> bool {
+        self.usage.is_some()
+    }
+
     /// Passes the steps that `fact` causes to `sink`.
     pub(super) fn fact(&mut self, fact: Fact<'_>, sink: &mut dyn BlockSink) {
         if matches!(self.progress, AnswerProgress::Ended | AnswerProgress::Failed) {
