@@ -13,7 +13,7 @@ use super::{
     translation::AnswerBody,
 };
 use crate::{
-    base::{ByteList, Stage},
+    base::{ByteList, Fault, FaultKind, Sent, Stage},
     cache::{
         ReplayPace, StoredAnswer,
         flight::{FlightEnd, FlightHead},
@@ -36,7 +36,9 @@ pub(super) fn fault_event(display: FaultDisplay, version: Version, dialect: Dial
 #[derive(Debug)]
 pub(super) enum Answer {
     Whole(StatusCode, HeaderMap, ByteList),
-    /// The same in a content coding; what it says has been noted.
+    /// An error under a good status, passed on: nothing of it is an answer.
+    Failed(StatusCode, HeaderMap, ByteList),
+    /// A whole answer in a content coding; what it says has been noted.
     Coded(StatusCode, HeaderMap, ByteList),
     Stream(StatusCode, HeaderMap, Uncommitted<AnswerBody>),
     /// An answer that was given before.
@@ -59,6 +61,13 @@ impl Answer {
             Self::Whole(status, mut headers, body) => {
                 note_whole(&mut call, status, &mut headers, &body);
                 call.whole(status, headers, body, Outcome::Complete)
+            }
+            Self::Failed(status, headers, body) => {
+                if call.digests {
+                    call.record().stats.digests = Some(Box::new(Digests::of(&body)));
+                }
+                let fault = Fault::provider(Stage::Body, FaultKind::ErrorEvent, Sent::Some);
+                call.whole(status, headers, body, Outcome::Fault(fault))
             }
             Self::Coded(status, headers, body) => call.whole(status, headers, body, Outcome::Complete),
             Self::Stream(status, mut headers, stream) => {
@@ -122,14 +131,20 @@ impl Answer {
                 let body = compress(settings, request, &mut headers, answer.body.clone().into()).await;
                 Self::Coded(StatusCode::OK, headers, body)
             }
-            other @ (Self::Coded(..) | Self::Stream(..) | Self::Cached(_) | Self::Joined(_)) => other,
+            other @ (Self::Failed(..)
+            | Self::Coded(..)
+            | Self::Stream(..)
+            | Self::Cached(_)
+            | Self::Joined(_)) => other,
         }
     }
 
     /// How far a request with this answer has come.
     pub(super) const fn stage(&self) -> Stage {
         match self {
-            Self::Whole(..) | Self::Coded(..) | Self::Cached(_) | Self::Joined(_) => Stage::Body,
+            Self::Whole(..) | Self::Failed(..) | Self::Coded(..) | Self::Cached(_) | Self::Joined(_) => {
+                Stage::Body
+            }
             Self::Stream(..) => Stage::FirstToken,
         }
     }
@@ -137,9 +152,10 @@ impl Answer {
     /// Names the provider and the number of attempts in the headers.
     pub(super) fn sign(&mut self, provider: Option<&str>, attempts: u8) {
         match self {
-            Self::Whole(_, headers, _) | Self::Coded(_, headers, _) | Self::Stream(_, headers, _) => {
-                sign(headers, provider, attempts);
-            }
+            Self::Whole(_, headers, _)
+            | Self::Failed(_, headers, _)
+            | Self::Coded(_, headers, _)
+            | Self::Stream(_, headers, _) => sign(headers, provider, attempts),
             Self::Cached(_) | Self::Joined(_) => {}
         }
     }

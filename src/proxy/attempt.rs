@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
@@ -154,6 +154,7 @@ impl RequestContext<'_> {
             running.stage.cell().set(Stage::Body);
             self.refuse_beyond(announced.length)?;
             let (text, rest) = read_error_start(body, deadline).await;
+            running.reported = usage::find(&text);
             return error(headers, text, rest, translation);
         }
         if announced.is_page {
@@ -163,25 +164,17 @@ impl RequestContext<'_> {
         let is_labelled = kind == BodyKind::Events || announced.is_coded;
         if self.streams && !is_labelled && !self.endpoint.answers_files() {
             running.stage.cell().set(Stage::FirstToken);
-            let read = first_bytes::read(&mut body, deadline).await.map_err(AttemptError::Fault)?;
-            let (bytes, has_events) = read;
-            if has_events {
-                kind = BodyKind::Events;
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            } else if bytes.is_empty() && self.endpoint.is_main() {
-                let kind = FaultKind::Empty("nothing");
-                return Err(AttemptError::Fault(Fault::provider(Stage::FirstToken, kind, Sent::Some)));
-            }
-            first = bytes;
+            (first, kind) = self.read_first(&mut body, &mut headers, kind, deadline).await?;
+        }
+        if kind == BodyKind::Events && !self.streams && !self.is_sole && self.endpoint.is_main() {
+            return Err(garbage("an event stream, which was not requested"));
         }
         if kind == BodyKind::Whole {
             running.stage.cell().set(Stage::Body);
             self.refuse_beyond(announced.length)?;
             let body = self.collect(body, first.into(), deadline).await.map_err(AttemptError::Fault)?;
             let body = provider.secrets.mask(body, Within::Answer);
-            // LM Studio says under a good status that it lacks an endpoint.
-            let is_untried = !provider.standing.endpoints().has_answered(running.endpoint);
-            if (self.streams || !self.is_sole || is_untried) && !announced.is_coded {
+            if !announced.is_coded && self.is_searched(provider, running.endpoint, body.len()) {
                 let text = body.join();
                 if self.is_error_document(running, status, &text)? {
                     return error(headers, text, ErrorRest::Here(body), translation);
@@ -224,8 +217,49 @@ impl RequestContext<'_> {
                 let text = stream.error_text();
                 error(headers, text, ErrorRest::Stream(stream), None)
             }
+            Err(fault) if matches!(fault.kind, FaultKind::Empty(_)) => {
+                // A document under a stream's label.
+                let text = stream.error_text();
+                if provider_error::is_json(&text) && self.is_error_document(running, status, &text)? {
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                    return error(headers, text.clone(), ErrorRest::Here(text.into()), None);
+                }
+                Err(AttemptError::Fault(fault))
+            }
             Err(fault) => Err(AttemptError::Fault(fault)),
         }
+    }
+
+    /// The first bytes of a body that is requested as a stream and comes under another label, and its kind by
+    /// them; events are labelled as such.
+    async fn read_first(
+        &self,
+        body: &mut upstream::Body,
+        headers: &mut HeaderMap,
+        announced: BodyKind,
+        deadline: Deadline,
+    ) -> Result<(Bytes, BodyKind), AttemptError> {
+        let (bytes, has_events) = first_bytes::read(body, deadline).await.map_err(AttemptError::Fault)?;
+        if has_events {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            return Ok((bytes, BodyKind::Events));
+        }
+        if bytes.is_empty() && self.endpoint.is_main() {
+            let kind = FaultKind::Empty("nothing");
+            return Err(AttemptError::Fault(Fault::provider(Stage::FirstToken, kind, Sent::Some)));
+        }
+        // One document, or lines of them.
+        let is_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
+        let kind = if is_json && self.endpoint.is_main() { BodyKind::Whole } else { announced };
+        Ok((bytes, kind))
+    }
+
+    /// Whether a whole answer of so many bytes is searched for an error.
+    fn is_searched(&self, provider: &Provider, endpoint: Endpoint, length: usize) -> bool {
+        // LM Studio says under a good status that it lacks an endpoint.
+        let is_untried = || !provider.standing.endpoints().has_answered(endpoint);
+        let is_short = length <= provider_error::MAX_ERROR_BODY;
+        self.streams || !self.is_sole || is_short && self.endpoint.is_main() || is_untried()
     }
 
     /// Whether a whole answer under a good status is an error.
@@ -238,22 +272,34 @@ impl RequestContext<'_> {
         status: StatusCode,
         text: &[u8],
     ) -> Result<bool, AttemptError> {
-        let is_json = provider_error::is_json(text);
-        if !self.is_sole && !is_json && !self.endpoint.answers_files() {
-            return Err(garbage("neither an answer nor an error"));
+        let is_short = text.len() <= provider_error::MAX_ERROR_BODY;
+        let is_error = is_short && provider_error::is_error(text);
+        let is_main = self.endpoint.is_main();
+        if is_error {
+            let lacks_endpoint = || {
+                let class = classify::of_error(status.as_u16(), text, running.model);
+                class == FailureClass::EndpointMissing
+            };
+            let fails = !self.is_sole || is_main || lacks_endpoint();
+            running.reported = if fails { usage::find(text) } else { None };
+            return Ok(fails);
         }
-        let is_error = text.len() <= provider_error::MAX_ERROR_BODY && provider_error::is_error(text);
-        let lacks_endpoint = || {
-            let class = classify::of_error(status.as_u16(), text, running.model);
-            class == FailureClass::EndpointMissing
+        if self.is_sole && !self.streams {
+            return Ok(false);
+        }
+        let is_json = provider_error::is_json(text);
+        let lacks_answer = is_main && is_short && !self.streams && {
+            let dialect = running.endpoint.dialect();
+            !provider_error::has_answer(dialect, text)
         };
-        if is_error && (!self.is_sole || lacks_endpoint()) {
-            return Ok(true);
+        if !self.is_sole && (!is_json || lacks_answer) && !self.endpoint.answers_files() {
+            return Err(garbage("neither an answer nor an error"));
         }
         // A client that reads events finds none in a document, and some ask again at once without end. The
         // models behind further endpoints may know no streams.
-        let answers_events = self.endpoint.is_main() && self.endpoint != Endpoint::Embeddings;
-        if self.streams && answers_events && is_json && !is_error {
+        let answers_events = is_main && self.endpoint != Endpoint::Embeddings;
+        let is_document = is_json || text.trim_ascii_start().starts_with(b"{");
+        if self.streams && answers_events && is_document {
             running.reported = usage::find(text);
             let kind = FaultKind::Empty("a document");
             return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));

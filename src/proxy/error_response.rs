@@ -105,9 +105,8 @@ impl RequestContext<'_> {
             (_, body) => body,
         };
         let answer = match body {
-            Some(body) if status.is_success() || headers.contains_key(CONTENT_ENCODING) => {
-                Answer::Whole(status, headers, body)
-            }
+            Some(body) if status.is_success() => Answer::Failed(status, headers, body),
+            Some(body) if headers.contains_key(CONTENT_ENCODING) => Answer::Whole(status, headers, body),
             Some(body) => {
                 let text = body.join();
                 if provider_error::is_error_object(&text) {

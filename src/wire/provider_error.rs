@@ -5,7 +5,7 @@
 use memchr::memmem;
 use serde_json::Value;
 
-use super::index;
+use super::{dialect::Dialect, index};
 
 /// Bytes. A longer response with a success status is not searched for an error, because errors are short.
 pub const MAX_ERROR_BODY: usize = 16 * 1024;
@@ -54,17 +54,55 @@ pub fn is_error(body: &[u8]) -> bool {
     if memmem::find(body, b"\"error\"").is_none() {
         return false;
     }
+    if body.trim_ascii_start().starts_with(b"[") {
+        return is_error_object(body);
+    }
     let mut found = false;
     let result = index::members(body, |member| {
         let value = body.get(member.value).unwrap_or_default();
         found |= match body.get(member.key) {
             Some(b"error") => may_be_error(value),
+            // OpenRouter has the error of a provider of its own there.
+            Some(b"choices") => has_failed_choice(value),
             Some(b"type" | b"object") => value == b"\"error\"",
             Some(_) | None => false,
         };
         Ok::<_, super::cursor::JsonError>(())
     });
     result.is_ok() && found
+}
+
+fn has_failed_choice(choices: &[u8]) -> bool {
+    let choices: Option<Vec<Value>> = serde_json::from_slice(choices).ok();
+    choices.is_some_and(|choices| choices.iter().any(|choice| is_error_value(&choice["error"])))
+}
+
+/// Whether a whole response with a success status, which is no error, has the member that holds an answer in
+/// its dialect. The caller skips long bodies: they hold something.
+#[must_use]
+pub fn has_answer(dialect: Dialect, body: &[u8]) -> bool {
+    let holds = |key: &[u8], value: &[u8]| match dialect {
+        Dialect::ChatCompletions | Dialect::Completions => key == b"choices" && is_filled(value),
+        Dialect::Embeddings => key == b"data" && is_filled(value),
+        // An answer may be without content, and one that has not begun is without output.
+        Dialect::Messages => key == b"content",
+        Dialect::Responses => key == b"output" || key == b"id",
+        Dialect::Gemini => matches!(key, b"candidates" | b"promptFeedback"),
+    };
+    // Gemini's API lists the chunks of a stream.
+    let listed = body.trim_ascii().strip_prefix(b"[").filter(|_| dialect == Dialect::Gemini);
+    let object = listed.unwrap_or(body);
+    let mut found = false;
+    let result = index::leading_members(object, |member| {
+        found |= holds(part(object, member.key), part(object, member.value));
+        Ok::<_, super::cursor::JsonError>(())
+    });
+    result.is_ok() && found
+}
+
+/// Whether a list is not empty.
+fn is_filled(list: &[u8]) -> bool {
+    list.strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii_start().first() != Some(&b']'))
 }
 
 /// Whether a whole body is an error as the APIs write it: an object with an object `error`, or Google's list
@@ -153,15 +191,41 @@ fn part(body: &[u8], span: std::ops::Range<usize>) -> &[u8] {
     body.get(span).unwrap_or_default()
 }
 
-/// Whether the value of a member `error` is an error. Some providers write an empty value beside content.
+/// Whether the value of a member `error` is an error. Some providers write a value beside content that is
+/// empty, or says that there is none.
 #[must_use]
 pub(super) fn is_error_value(value: &Value) -> bool {
+    const CODES: [&str; 3] = ["code", "status", "status_code"];
+    let Value::Object(members) = value else { return says_something(value) };
+    let says_success = |(name, value): (&String, &Value)| CODES.contains(&&**name) && is_success(value);
+    // The words of a success are no error's.
+    let is_word = |name: &str| matches!(name, "message" | "msg");
+    let succeeds = members.iter().any(says_success);
+    members.iter().any(|(name, value)| {
+        let is_good = says_success((name, value)) || succeeds && is_word(name) && is_success(value);
+        !is_good && says_something(value)
+    })
+}
+
+fn says_something(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),
         Value::Array(items) => !items.is_empty(),
         Value::Object(members) => !members.is_empty(),
-        Value::Bool(true) | Value::Number(_) => true,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Bool(true) => true,
+    }
+}
+
+/// Whether a code or a message of an error says that there is none.
+fn is_success(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => matches!(number.as_u64(), Some(0 | 200)),
+        Value::String(text) => {
+            ["", "0", "200", "ok", "success"].iter().any(|word| text.eq_ignore_ascii_case(word))
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
     }
 }
 
@@ -171,8 +235,11 @@ pub(super) fn may_be_error(text: &[u8]) -> bool {
     match text.split_first() {
         Some((b'n' | b'f', _)) => false,
         Some((b'"', rest)) => rest.first() != Some(&b'"'),
-        Some((b'{', rest)) => rest.trim_ascii_start().first() != Some(&b'}'),
         Some((b'[', rest)) => rest.trim_ascii_start().first() != Some(&b']'),
+        Some((b'{' | b'0'..=b'9' | b'-', _)) => {
+            let value = serde_json::Deserializer::from_slice(text).into_iter().next();
+            value.and_then(Result::ok).is_none_or(|value| is_error_value(&value))
+        }
         Some(_) | None => true,
     }
 }
@@ -253,7 +320,19 @@ mod tests {
             ("[]", false),
             ("true", true),
             ("502", true),
+            ("-1", true),
+            ("0", false),
+            ("0.0", false),
             ("\"no\"", true),
+            ("{\"code\":0,\"message\":\"\"}", false),
+            ("{\"message\":\"\"}", false),
+            ("{\"message\":null,\"type\":\"\",\"param\":null,\"code\":null}", false),
+            ("{\"code\":200,\"message\":\"success\"}", false),
+            ("{\"status_code\":\"0\",\"msg\":\"OK\"}", false),
+            ("{\"code\":200,\"message\":\"boom\"}", true),
+            ("{\"code\":500,\"message\":\"\"}", true),
+            ("{\"message\":\"success\"}", true),
+            ("{\"type\":\"x\",\"message\":\"\"}", true),
             ("{\"message\":\"no\"}", true),
             ("[{}]", true),
         ] {
@@ -268,12 +347,43 @@ mod tests {
             (r#"{"error":{"message":"no"}}"#, true),
             (r#"{"type":"error","error":{"type":"api_error"}}"#, true),
             (r#"{"object":"error","message":"no"}"#, true),
+            (r#"[{"error":{"code":503,"message":"no"}}]"#, true),
+            (r#"{"choices":[{"error":{"code":502,"message":"no"},"message":{"content":""}}]}"#, true),
+            (
+                r#"{"choices":[{"error":null,"message":{"content":"x"}}],"error":{"code":0,"message":""}}"#,
+                false,
+            ),
             (r#"{"id":"r","error":null,"output":[]}"#, false),
             (r#"{"id":"r","error":{ },"output":[]}"#, false),
             (r#"{"choices":[{"message":{"content":"{\"error\":1}"}}]}"#, false),
             (r#"{"choices":[{"message":{"content":"x"}}],"note":{"error":"inner"}}"#, false),
         ] {
             assert_eq!(is_error(body.as_bytes()), is, "{body}");
+        }
+    }
+
+    #[test]
+    fn knows_an_answer_by_the_member_that_holds_it() {
+        use Dialect::{ChatCompletions, Embeddings, Gemini, Messages, Responses};
+        for (dialect, body, has) in [
+            (ChatCompletions, r#"{"choices":[{}]}"#, true),
+            (ChatCompletions, r#"{"choices":[ ]}"#, false),
+            (ChatCompletions, r#"{"code":50001,"msg":"no"}"#, false),
+            (ChatCompletions, r#"{"choices":null,"base_resp":{"status_code":1002}}"#, false),
+            (ChatCompletions, r#"{"data":{"choices":[{}]}}"#, false),
+            (ChatCompletions, "null", false),
+            (ChatCompletions, "[]", false),
+            (Embeddings, r#"{"data":[{"embedding":[1]}]}"#, true),
+            (Embeddings, r#"{"data":[]}"#, false),
+            (Messages, r#"{"type":"message","content":[]}"#, true),
+            (Messages, r#"{"detail":"x"}"#, false),
+            (Responses, r#"{"id":"r","status":"queued"}"#, true),
+            (Responses, "{}", false),
+            (Gemini, r#"{"promptFeedback":{"blockReason":"OTHER"}}"#, true),
+            (Gemini, "[{\n\"candidates\":[{}]}\n,{}]", true),
+            (Gemini, "[]", false),
+        ] {
+            assert_eq!(has_answer(dialect, body.as_bytes()), has, "{dialect:?} {body}");
         }
     }
 

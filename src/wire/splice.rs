@@ -18,8 +18,8 @@ pub struct Edits<'a> {
     pub model: Option<&'a str>,
     /// Remove the members that only the gateway reads: `x_use_asgi_streaming` and `models`.
     pub drop_gateway_members: bool,
-    /// Add `"stream_options":{"include_usage":true}`, in place of the client's value if there is one. Providers
-    /// accept it on streams only.
+    /// Add `"stream_options":{"include_usage":true}`, in place of the client's value if there is one.
+    /// Providers accept it on streams only.
     pub request_usage: bool,
 }
 

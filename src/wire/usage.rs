@@ -3,8 +3,8 @@
 //! Gemini's own API counts in `usageMetadata`, with cached tokens as a part of its prompt and thoughts
 //! beside its candidates. Known places of the others: `usage` at the top (chat, completions, embeddings,
 //! Anthropic's `message_delta`), in `response` (Responses), in `message` (Anthropic's `message_start`), in
-//! `x_groq`, in the first choice (Moonshot), in `delta` and in `meta` (Cohere). Counts are the provider's, with
-//! one exception: tokens of the total that are neither input nor output are output. xAI and Gemini count
+//! `x_groq`, in the first choice (Moonshot), in `delta` and in `meta` (Cohere). Counts are the provider's,
+//! with one exception: tokens of the total that are neither input nor output are output. xAI and Gemini count
 //! reasoning in the total alone; where it is a part of the output, as at OpenAI, nothing is left over.
 //! Anthropic's `input` does not include tokens read from or written to its cache
 //! ([`Usage::with_cache_in_input`]).
@@ -65,7 +65,8 @@ const MAX_OBJECT_LENGTH: usize = 4096;
 const MAX_CANDIDATES: usize = 16;
 
 /// The usage in a whole response body, found without parsing all of it: its last `"usage"` that is an object,
-/// else its last `"meta"` or `"usageMetadata"` with counts. Inside a string these quotes would be escaped. `None`: there is none.
+/// else its last `"meta"` or `"usageMetadata"` with counts. Inside a string these quotes would be escaped.
+/// `None`: there is none.
 #[must_use]
 pub fn find(body: &[u8]) -> Option<Usage> {
     let read = |json: &[u8]| {

@@ -14,7 +14,7 @@ use crate::upstream::{Log, log::in_time};
 pub const TOKEN: &str = "sk-client-token-of-the-tests";
 
 /// A request to send. Has the test's token and a request id of its own unless changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     pub method: Method,
     pub target: String,

@@ -1,7 +1,10 @@
 //! The end of a stream: an answer that is cut short although its framing is whole, an answer that is
 //! complete although its framing is not, and a response without an answer.
 
-use thalweg::relay::{FaultDisplay, Mode};
+use thalweg::{
+    base::Endpoint,
+    relay::{FaultDisplay, Mode},
+};
 
 use crate::{
     client::{Call, Version},
@@ -171,7 +174,19 @@ async fn a_stream_without_an_answer_is_an_error() {
         ("comments and the end in one read", script::sse([b": hi\n\n", script::DONE].concat())),
         ("nothing as a document", script::json(200, "")),
         ("nothing under another label", vec![script::head(200, "text/plain", Framing::Chunked), Step::End]),
+        ("usage and the end", script::sse([&script::usage()[..], script::DONE].concat())),
+        ("an end that was left open", script::sse("data: [DONE]")),
         ("a document", script::json(200, script::COMPLETION)),
+        ("a document as events", script::sse(script::COMPLETION)),
+        ("a document on several lines as events", script::sse("{\n \"choices\": [\n ]\n}\n\n")),
+        ("lines of documents", {
+            let line = format!("{}\n", script::COMPLETION);
+            vec![
+                script::head(200, "application/x-ndjson", Framing::Chunked),
+                script::body(line.repeat(2)),
+                Step::End,
+            ]
+        }),
         ("an empty document", script::json(200, "{}")),
     ] {
         for several in [false, true] {
@@ -195,23 +210,207 @@ async fn a_stream_without_an_answer_is_an_error() {
     }
 }
 
-/// An answer that says that it is empty is one, and a document that is an error passes.
+/// Events that keep a connection alone are no answer. Of the only candidate's they pass as they come, so the
+/// body breaks off at its end, and the end of an answer does not pass.
 #[tokio::test]
-async fn an_empty_answer_and_an_error_pass() {
-    let refusal = "{\"error\":{\"message\":\"no\",\"type\":\"x\",\"param\":null,\"code\":null}}";
-    for (steps, told) in [
-        (script::sse([STOP.as_bytes(), script::DONE].concat()), "\"stop\""),
-        (script::json(200, refusal), "\"no\""),
+async fn a_stream_of_keepalives_is_empty() {
+    for (path, noise) in [
+        ("/v1/chat/completions", ": OPENROUTER PROCESSING\n\n"),
+        ("/v1/chat/completions", "\n\n"),
+        ("/v1/chat/completions", "id: 1\n\n"),
+        ("/v1/chat/completions", "retry: 1000\n\n"),
+        ("/v1/chat/completions", "data:\n\n"),
+        ("/v1/completions", "data: {}\n\n"),
+        ("/v1/messages", "event: ping\ndata: {\"type\": \"ping\"}\n\n"),
+        ("/v1/messages", "data: {\"type\": \"ping\"}\n\n"),
+        ("/v1/responses", "event: keepalive\ndata: {\"type\":\"keepalive\",\"sequence_number\":1}\n\n"),
+    ] {
+        for mode in [Mode::Asgi, Mode::Buffered] {
+            let size = noise.len() as u64;
+            let at_once = vec![
+                script::head(200, "text/event-stream", Framing::Length(size)),
+                script::body(noise),
+                Step::End,
+            ];
+            let before = vec![sse_head(), script::body(noise), Step::Moment, Step::Moment, Step::Moment];
+            let ended = [before.clone(), vec![Step::End]].concat();
+            let done = [before, vec![script::body(script::DONE), Step::End]].concat();
+            let upstream = Upstream::in_turn(Speaks::H1, vec![at_once, ended, done]);
+            let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.mode = mode);
+            let gateway = plan.start().await;
+            for number in 0..3 {
+                let mut client = gateway.client(Version::H1).await;
+                let asked = call(path);
+                let id = asked.id();
+                let answer = client.send(asked).await;
+                let status = answer.status.as_u16();
+                let received = answer.collect().await;
+                // The end may come in one read with the noise.
+                assert!(number > 0 || status == 502, "{noise} {status}");
+                match status {
+                    502 => assert!(received.text().contains("without an answer"), "{}", received.text()),
+                    // Without an event there is nothing whole to pass.
+                    _ => assert!(!received.complete && noise.starts_with(&received.text()), "{number}"),
+                }
+                let line = journal::closing(&id).await;
+                assert_eq!(
+                    (&line["message"], &line["code"], &line["usage"]),
+                    (&"failed".into(), &"upstream_empty".into(), &serde_json::Value::Null),
+                    "{line}"
+                );
+            }
+            gateway.stop().await;
+        }
+    }
+}
+
+/// An answer that says that it is empty is one.
+#[tokio::test]
+async fn an_empty_answer_passes() {
+    let upstream = Upstream::always(Speaks::H1, script::sse([STOP.as_bytes(), script::DONE].concat()));
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::stream()).await;
+    assert_eq!(answer.status, 200);
+    let text = answer.collect().await.text();
+    assert!(text.contains("\"stop\""), "{text}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A document that is an error passes from the only candidate, under any label, and is a failure that costs
+/// nothing and counts against the provider.
+#[tokio::test]
+async fn an_error_under_a_good_status_is_a_failure() {
+    const ERROR: &str = r#"{"error":{"message":"no","type":"x","param":null,"code":null}}"#;
+    const CHOICE: &str = r#"{"id":"c","choices":[{"index":0,"error":{"code":502,"message":"no"},"finish_reason":"error","message":{"role":"assistant","content":""}}]}"#;
+    const GEMINI: &str = r#"[{"error":{"code":503,"message":"no","status":"UNAVAILABLE"}}]"#;
+    let chat = r#"{"model":"m","messages":[]}"#;
+    let gemini = |method: &str| Call::post(&format!("/v1beta/models/m:{method}"), r#"{"contents":[]}"#);
+    for (asked, steps, several) in [
+        (Call::stream(), script::json(200, ERROR), true),
+        (Call::stream(), script::sse(ERROR), true),
+        (Call::post("/v1/chat/completions", chat), script::json(200, ERROR), true),
+        (Call::post("/v1/chat/completions", chat), script::json(200, CHOICE), true),
+        (Call::post("/v1/messages", chat), script::json(200, ERROR), false),
+        (gemini("generateContent"), script::json(200, GEMINI), false),
+        (gemini("streamGenerateContent?alt=sse"), script::json(200, GEMINI), false),
     ] {
         let upstream = Upstream::always(Speaks::H1, steps);
-        let gateway = Plan::to(&[&upstream]).start().await;
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            if asked.target.starts_with("/v1beta") {
+                let provider = &mut settings.providers[0];
+                provider.dialects = Some([Endpoint::Gemini].into_iter().collect());
+                *provider = provider.clone().with_gemini();
+            }
+        });
+        let gateway = plan.start().await;
         let mut client = gateway.client(Version::H1).await;
-        let answer = client.send(Call::stream()).await;
-        assert_eq!(answer.status, 200);
+        let id = asked.id();
+        let answer = client.send(asked.clone()).await;
+        let found = (answer.status.as_u16(), answer.header("content-type"));
+        assert_eq!(found, (200, "application/json"), "{}", asked.target);
         let text = answer.collect().await.text();
-        assert!(text.contains(told), "{text}");
+        assert!(text.contains("\"no\""), "{text}");
+        let line = journal::closing(&id).await;
+        assert_eq!((&line["message"], &line["code"]), (&"failed".into(), &"upstream_error".into()), "{line}");
+        assert!(line["output_tokens"].is_null() && line["usage"].is_null(), "{line}");
+        if several {
+            let second = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+            let stream = Upstream::always(Speaks::H1, script::sse(script::short_stream()));
+            let other =
+                if asked.body.windows(8).any(|part| part == b"\"stream\"") { &stream } else { &second };
+            let gateway = Plan::to(&[&upstream, other]).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let next = client.send(asked).await;
+            assert_eq!((next.status.as_u16(), next.header("x-thalweg-provider")), (200, "p1"));
+            drop((next, client));
+            gateway.stop().await;
+        }
         drop(client);
         gateway.stop().await;
+    }
+}
+
+/// A document that holds no answer is a failure while another candidate is left, as is an event stream that
+/// was not requested. Of the only candidate it passes.
+#[tokio::test]
+async fn a_document_without_an_answer_is_a_failure() {
+    for (path, body) in [
+        ("/v1/chat/completions", "null"),
+        ("/v1/chat/completions", "[]"),
+        ("/v1/chat/completions", "{}"),
+        ("/v1/chat/completions", r#"{"detail":"x"}"#),
+        ("/v1/chat/completions", r#"{"id":"c","choices":[]}"#),
+        ("/v1/chat/completions", r#"{"code":50001,"msg":"no"}"#),
+        ("/v1/chat/completions", r#"{"choices":null,"base_resp":{"status_code":1002,"status_msg":"no"}}"#),
+        ("/v1/chat/completions", r#"{"error_code":17,"error_msg":"no"}"#),
+        ("/v1/embeddings", r#"{"object":"list","data":[]}"#),
+        ("/v1/messages", r#"{"detail":"x"}"#),
+        ("/v1/responses", "{}"),
+        ("", ""),
+    ] {
+        let (path, steps) = match path {
+            "" => ("/v1/chat/completions", script::sse(script::short_stream())),
+            path => (path, script::json(200, body)),
+        };
+        let answers: &[&str] = &[
+            script::COMPLETION,
+            r#"{"data":[{"embedding":[1]}]}"#,
+            r#"{"type":"message","content":[]}"#,
+            r#"{"id":"r","output":[]}"#,
+        ];
+        let good =
+            answers[["chat/", "embed", "mess", "resp"].iter().position(|part| path.contains(part)).unwrap()];
+        let first = Upstream::always(Speaks::H1, steps);
+        let second = Upstream::always(Speaks::H1, script::json(200, good));
+        for (upstreams, provider) in [(&[&first, &second][..], "p1"), (&[&first], "p0")] {
+            let gateway = Plan::to(upstreams).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let asked = Call::post(path, r#"{"model":"m","max_tokens":1,"messages":[],"input":"hi"}"#);
+            let answer = client.send(asked).await;
+            let found = (answer.status.as_u16(), answer.header("x-thalweg-provider").to_owned());
+            assert_eq!(found, (200, provider.to_owned()), "{path} {body}");
+            let received = answer.collect().await;
+            assert!(provider == "p0" || received.text() == good, "{}", received.text());
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// A value of `error` that says that there is none is no error beside content (A7).
+#[tokio::test]
+async fn an_error_that_says_that_there_is_none_is_none() {
+    for error in [
+        "0",
+        r#"{"code":0,"message":""}"#,
+        r#"{"message":""}"#,
+        r#"{"message":null}"#,
+        r#"{"code":200,"message":"success"}"#,
+    ] {
+        let beside = |text: &str| text.replace("\"created\":1", &format!("\"error\":{error}"));
+        let chunks = [delta("one"), delta(" two")].concat();
+        let stream = beside(&String::from_utf8(chunks).unwrap()) + "data: [DONE]\n\n";
+        let document = beside(script::COMPLETION);
+        for (asked, steps, told) in [
+            (Call::stream(), script::sse(stream.clone()), &stream),
+            (Call::whole(), script::json(200, document.clone()), &document),
+        ] {
+            let first = Upstream::always(Speaks::H1, steps);
+            let second = Upstream::always(Speaks::H1, script::json(500, "{}"));
+            for upstreams in [&[&first][..], &[&first, &second]] {
+                let gateway = Plan::to(upstreams).start().await;
+                let mut client = gateway.client(Version::H1).await;
+                let asked = asked.clone().header("x-request-id", &crate::client::call::next_id());
+                let id = asked.id();
+                let received = client.send(asked).await.collect().await;
+                assert_eq!(&received.text(), told);
+                assert_eq!(journal::closing(&id).await["message"], "done", "{error}");
+                drop(client);
+                gateway.stop().await;
+            }
+        }
     }
 }
 
