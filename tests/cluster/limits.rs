@@ -302,6 +302,29 @@ async fn requests_at_once_are_shared() {
     stop(gateways).await;
 }
 
+/// One request after the other, each to the next gateway, with one place for all: none is refused, because a
+/// place is given back when its request ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_moves_to_the_next_gateway() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let allowance = LimitValues { concurrent: Some(1), ..LimitValues::default() };
+    let limits = KeyLimits { allowance, ..KeyLimits::default() };
+    let gateways = replicas(2, &upstream, &server.url(), &limits).await;
+    until_known(&server, 2).await;
+    tokio::time::sleep(RECOVERY).await;
+    let mut clients = [gateways[0].client(Version::H1).await, gateways[1].client(Version::H1).await];
+    let mut statuses = Vec::new();
+    for turn in 0..20 {
+        let answer = clients[turn % 2].send(Call::whole()).await;
+        statuses.push(answer.status.as_u16());
+        answer.collect().await;
+    }
+    assert_eq!(statuses, vec![200; 20]);
+    drop(clients);
+    stop(gateways).await;
+}
+
 /// Without Redis: a part of the limit, all of it, or nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_limits_are_as_configured() {

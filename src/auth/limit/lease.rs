@@ -119,7 +119,7 @@ impl Lease {
                     share.entered.fetch_add(1, Relaxed);
                     u32::try_from(share.running_cap(now)).unwrap_or(0).min(limit)
                 }
-                (LimitBasis::Part(replicas), _) => (limit / replicas.max(1)).max(1),
+                (LimitBasis::Part(replicas), _) => meter.places_alone(limit, replicas, now),
                 (LimitBasis::Own | LimitBasis::Granted, _) => limit,
             };
             let fits = |running: u32| (running < most).then_some(running + 1);
@@ -193,6 +193,7 @@ impl Drop for Lease {
         let Granted { running, request, further, tokens, cost } = std::mem::take(&mut self.granted);
         if running {
             self.meter.running.fetch_sub(1, AcqRel);
+            self.meter.note_place_left();
         }
         let Self { meter, .. } = self;
         for (window, taken) in

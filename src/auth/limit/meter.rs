@@ -168,7 +168,7 @@ impl LimitMeter {
 
     /// Sets aside `cost`, or the rest of the budget if that is less; gives the sum set aside.
     pub(super) fn set_aside(
-        &self,
+        self: &Arc<Self>,
         cost: i64,
         budget: i64,
         now: Duration,
@@ -189,9 +189,10 @@ impl LimitMeter {
                 (_, Some(ceiling)) => {
                     let own = self.saved_here().saturating_add(self.own_level());
                     let granted = ceiling.saturating_sub(own);
-                    // Less than the whole only if the budget itself has no more.
-                    let is_all = self.share().is_some_and(|share| share.is_empty(Limit::Budget, now));
-                    if granted < cost.min(rest) && !is_all { 0 } else { granted.min(rest) }
+                    // Less than the whole only if it is all the rest of the budget, so that no other replica
+                    // holds any of it, and for one request at a time: each may use its whole estimate.
+                    let is_last = aside == 0 && granted >= rest;
+                    if granted < cost && !is_last { 0 } else { granted.min(rest) }
                 }
                 (_, None) => rest,
             };
@@ -212,10 +213,24 @@ impl LimitMeter {
             Err(_) => {
                 let is_spent = self.spent() >= budget;
                 self.spending.is_doubtful.store(!is_spent, Relaxed);
+                if basis == LimitBasis::Granted {
+                    self.give_sum_back(now);
+                }
                 // Requests under way give back all that they do not use.
                 let after = (!is_spent).then_some(Duration::from_secs(1));
                 Err(Exceeded { limit: Limit::Budget, after, amount: cost.max(1) })
             }
+        }
+    }
+
+    /// The next report gives back a sum that is too small for a request here, if the store has no more: two
+    /// replicas with a part of the last sum each would never use it.
+    fn give_sum_back(self: &Arc<Self>, now: Duration) {
+        let Some(share) = self.share().filter(|share| share.is_empty(Limit::Budget, now)) else { return };
+        let own = self.saved_here().saturating_add(self.own_level());
+        if share.ceiling(now).is_some_and(|ceiling| ceiling > own) && !share.sum_is_short.swap(true, AcqRel) {
+            share.returns.store(true, Release);
+            self.wake();
         }
     }
 

@@ -5,7 +5,7 @@
 //! - [`values`]: the limits; [`meter`]: their use
 //! - [`lease`]: a request's share of its key's limits, taken by estimate, settled by use
 //! - [`share`]: amounts that were granted to this replica out of the shared limit; [`report`]: how it
-//!   gets them; [`wait`]: a request that waits for them
+//!   gets them; [`places`]: requests at once; [`wait`]: a request that waits
 //! - [`alone`]: without the shared store; [`outage`]: a time without its answers
 //! - [`usage`]: how far they are used, by all replicas where they are shared
 //!
@@ -16,6 +16,7 @@ pub mod alone;
 pub mod lease;
 pub mod meter;
 pub mod outage;
+mod places;
 pub mod report;
 pub mod share;
 pub mod usage;

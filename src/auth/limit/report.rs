@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     meter::LimitMeter,
+    places::RETRY_MS,
     share::{COUNTED_MS, LimitShare, PendingReport, millis},
     values::LimitValues,
 };
@@ -85,6 +86,8 @@ impl LimitMeter {
         }
         share.changed.store(false, Release);
         share.is_asked.store(false, Release);
+        // Before the places in use are read: one that is left later is reported later.
+        share.returns.store(false, Release);
         let elapsed = now.saturating_sub(book.reported_at).clamp(100, 60_000);
         let is_first = book.answered_at == 0 || now.saturating_sub(book.answered_at) > COUNTED_MS;
         let is_live = now < share.flow_until.load(Acquire);
@@ -134,9 +137,9 @@ impl LimitMeter {
         }
         self.report_levels(share, &mut report, needs, (now, &mut book.spare));
         if let Some(replicas) = recovery {
-            let totals = [limits.concurrent.map(i64::from), limits.budget.map(|all| all - report.spent)];
-            for (level, total) in totals.into_iter().enumerate() {
-                let part = total.unwrap_or(0) / i64::from(replicas.max(1));
+            let places = limits.concurrent.map_or(0, |most| book.place_allowance(most.into(), replicas, now));
+            let budget = limits.budget.map_or(0, |all| all - report.spent) / i64::from(replicas.max(1));
+            for (level, part) in [places, budget].into_iter().enumerate() {
                 report.want_level[level] = report.want_level[level].min(part.max(report.level[level]));
             }
         }
@@ -150,6 +153,7 @@ impl LimitMeter {
             levels: [self.running().into(), self.own_level()],
             saved_here: self.saved_here(),
             own,
+            windows: report.windows.clone(),
             allowances: recovery.map(|_| allowances),
         });
         Some(report)
@@ -167,7 +171,8 @@ impl LimitMeter {
         if let Some(limit) = report.limits.concurrent {
             let entered = share.entered.swap(0, AcqRel);
             // Of a small limit nothing is held that is not in use.
-            spare[0] = next_spare(spare[0], entered, needs[2]).min(i64::from(limit) / 4);
+            let most = if share.places_are_few.load(Relaxed) { 0 } else { i64::from(limit) / 4 };
+            spare[0] = next_spare(spare[0], entered, needs[2]).min(most);
             let want = i64::from(self.running()) + needs[2] + spare[0];
             if is_live {
                 share.running_cap.fetch_min(want, AcqRel);
@@ -180,8 +185,11 @@ impl LimitMeter {
         }
         if let Some(budget) = report.limits.budget {
             let set_aside = share.set_aside.swap(0, AcqRel).saturating_mul(2);
-            spare[1] = next_spare(spare[1], set_aside, needs[3]).min(budget / 8);
-            let want = self.own_level().saturating_add(needs[3]).saturating_add(spare[1]);
+            let is_short = share.sum_is_short.swap(false, AcqRel);
+            let need = if is_short { 0 } else { needs[3] };
+            let most = if is_short { 0 } else { budget / 8 };
+            spare[1] = next_spare(spare[1], set_aside, need).min(most);
+            let want = self.own_level().saturating_add(need).saturating_add(spare[1]);
             let here = self.saved_here();
             if is_live {
                 share.ceiling.fetch_min(here.saturating_add(want), AcqRel);
@@ -198,6 +206,7 @@ impl LimitMeter {
     /// store has lost its record of this replica.
     pub fn accept(&self, answer: &ShareAnswer, sent: Duration, replicas: u32) -> bool {
         let Some(share) = self.share() else { return false };
+        let limits = self.facts().limits;
         let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(pending) = book.pending.take_if(|pending| pending.seq == answer.seq) else { return false };
         book.outage.note_answer(millis(sent));
@@ -231,16 +240,22 @@ impl LimitMeter {
         share.running_cap.store(answer.cap[0], Release);
         share.ceiling.store(pending.saved_here.saturating_add(answer.cap[1]), Release);
         share.level_until.store(answer.now + LEVEL_LIFE_MS, Release);
+        book.note_places(answer.cap[0], answer.elsewhere, pending.allowances.is_some());
+        if let Some(limit) = limits.concurrent {
+            self.look_at_places(share, limit.into(), book.running_elsewhere, replicas);
+        }
         for level in 0..2 {
             let limit = level + 2;
             let need = pending.needs[limit];
             let is_short = need > 0 && answer.cap[level] < pending.levels[level].saturating_add(need);
-            let until = if is_short { answer.now + EMPTY_MS } else { 0 };
+            let is_soon = level == 0 && share.places_are_few.load(Relaxed);
+            let pause = if is_soon { RETRY_MS } else { EMPTY_MS };
+            let until = if is_short { answer.now + pause } else { 0 };
             share.free_at[limit].store(answer.now + 1000, Relaxed);
             share.empty_until[limit].store(until, Release);
         }
         book.level_held = answer.cap.iter().any(|cap| *cap > 0);
-        book.running_elsewhere = answer.elsewhere.unwrap_or(book.running_elsewhere);
+        (book.own_seconds, book.alone_since) = (pending.windows, 0);
         book.is_whole = pending.allowances.is_none() && !is_lost;
         book.answered_at = answer.now;
         drop(book);
@@ -293,7 +308,7 @@ impl LimitMeter {
                 && now >= share.empty_until[limit].load(Acquire)
                 && need > self.left_of(share, limit, Duration::from_millis(now))
         });
-        if waits {
+        if waits || share.returns.load(Acquire) {
             return true;
         }
         if since < PAUSE_MS {
@@ -373,7 +388,10 @@ impl LimitMeter {
     /// The most that this replica's window may hold while the store is away.
     pub(super) fn allowance_alone(&self, flow: usize, limit: u32, replicas: u32, now: Duration) -> u32 {
         let Some(share) = self.share() else { return limit };
-        let book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.alone_since == 0 {
+            book.alone_since = millis(now);
+        }
         u32::try_from(book.allowance(flow, limit.into(), replicas, millis(now))).unwrap_or(0)
     }
 }

@@ -30,6 +30,12 @@ pub struct LimitShare {
     /// Requests at once that are granted, and how many began since the last report.
     pub(super) running_cap: AtomicI64,
     pub(super) entered: AtomicI64,
+    /// Few places are free: those not in use are given back at once.
+    pub(super) places_are_few: AtomicBool,
+    /// The sum granted of the budget is less than a request needs, and the store has no more.
+    pub(super) sum_is_short: AtomicBool,
+    /// The next report gives something back that others may wait for.
+    pub(super) returns: AtomicBool,
     /// The most that may be spent and set aside here, counted from the start of the process; and the sum set
     /// aside since the last report.
     pub(super) ceiling: AtomicI64,
@@ -93,11 +99,15 @@ pub struct ShareBook {
     /// By level: the amount held beyond use.
     pub(super) spare: [i64; 2],
     /// The most that this replica may have in its window while the store is away: its own use at the last
-    /// answer, and its part of the rest.
+    /// answer, and its part of the rest; and that use by second.
     pub(super) own_at_answer: [i64; 2],
+    pub(super) own_seconds: [Vec<(u32, u32)>; 2],
+    /// When the replica first decided by itself after the last answer. 0: it has not.
+    pub(super) alone_since: u64,
     pub(super) level_held: bool,
     pub(super) outage: KeyOutage,
-    /// At the last answer: requests at once that other replicas hold; whether the store knew of all.
+    /// At the last answer: requests at once that this replica and others hold; whether the store knew of all.
+    pub(super) running_here: i64,
     pub(super) running_elsewhere: u64,
     pub(super) is_whole: bool,
 }
@@ -111,19 +121,25 @@ pub(super) struct PendingReport {
     pub(super) levels: [i64; 2],
     pub(super) saved_here: i64,
     pub(super) own: [i64; 2],
+    pub(super) windows: [Vec<(u32, u32)>; 2],
     /// The most that the window may hold while the store recovers from a loss. `None`: it does not.
     pub(super) allowances: Option<[i64; 2]>,
 }
 
 impl ShareBook {
     /// A replica's part of the limit; in the first minute without the store no more than the rest at the last
-    /// answer left it.
+    /// answer left it, less the uses that have ceased to count before the store was away.
     pub(super) fn allowance(&self, flow: usize, limit: i64, replicas: u32, now: u64) -> i64 {
         let part = (limit / i64::from(replicas.max(1))).max(1);
         if self.answered_at == 0 || now.saturating_sub(self.answered_at) > COUNTED_MS {
             return part;
         }
-        part.min(self.own_at_answer[flow])
+        // The store has given to others by then what ceased to count; nothing, while it is away.
+        let until = if self.alone_since == 0 { now } else { now.min(self.alone_since) };
+        let gone =
+            self.own_seconds[flow].iter().filter(|(second, _)| u64::from(*second) * 1000 + 60_000 <= until);
+        let gone: i64 = gone.map(|(_, amount)| i64::from(*amount)).sum();
+        part.min((self.own_at_answer[flow] - gone).max(0))
     }
 }
 
@@ -194,4 +210,118 @@ impl LimitShare {
 
 pub(super) fn millis(now: Duration) -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::auth::limit::{
+        LimitMeter, LimitValues, Use,
+        alone::LimitBasis,
+        report::{GRANT_LIFE_MS, tests::ModelStore},
+    };
+
+    const LIMITS: LimitValues =
+        LimitValues { requests: Some(30), tokens: None, concurrent: None, budget: None };
+
+    struct TwoReplicas {
+        store: ModelStore,
+        meters: [Arc<LimitMeter>; 2],
+        now: Duration,
+        _queue: mpsc::Receiver<Arc<LimitMeter>>,
+    }
+
+    impl TwoReplicas {
+        /// One uses nearly half of the limit and the other one the rest; the first one a little more after
+        /// forty seconds.
+        fn at_forty_seconds() -> Self {
+            let (sender, queue) = mpsc::channel(8);
+            let meter = || {
+                let meter = Arc::<LimitMeter>::default();
+                meter.facts().limits = LIMITS;
+                meter.join(&sender);
+                meter
+            };
+            let now = Duration::from_secs(1_800_000_000);
+            let store = ModelStore::default();
+            let mut replicas = Self { store, meters: [meter(), meter()], now, _queue: queue };
+            replicas.use_up_to(0, 14);
+            replicas.use_up_to(1, 15);
+            replicas.now = now + Duration::from_secs(40);
+            replicas.use_up_to(0, 1);
+            replicas
+        }
+
+        fn exchange(&mut self, me: usize, recovery: Option<u32>) {
+            let report = self.meters[me].report(self.now, recovery).unwrap();
+            let answer = self.store.run(me, &report, millis(self.now)).unwrap();
+            self.meters[me].accept(&answer, self.now, 2);
+        }
+
+        /// Requests here, and what was not needed is given back: how many were admitted.
+        fn use_up_to(&mut self, me: usize, count: i64) -> usize {
+            let meter = Arc::clone(&self.meters[me]);
+            let need = meter.share().unwrap().need(Limit::Requests, count);
+            self.exchange(me, None);
+            drop(need);
+            let admitted = (0..count).filter(|_| self.is_admitted(me, LimitBasis::Granted)).count();
+            self.now += Duration::from_millis(GRANT_LIFE_MS);
+            self.exchange(me, None);
+            self.now += Duration::from_millis(GRANT_LIFE_MS);
+            self.exchange(me, None);
+            admitted
+        }
+
+        fn is_admitted(&self, me: usize, basis: LimitBasis) -> bool {
+            let lease = self.meters[me].enter_on(&LIMITS, self.now, basis);
+            lease.map(|lease| lease.settle(Use::default(), Duration::ZERO)).is_ok()
+        }
+
+        fn alone(&self, me: usize) -> usize {
+            (0..40).filter(|_| self.is_admitted(me, LimitBasis::Part(2))).count()
+        }
+    }
+
+    /// Uses that have ceased to count, and that the store has given to another replica, are not used again
+    /// without the store.
+    #[test]
+    fn uses_that_others_got_are_not_used_again_alone() {
+        let mut replicas = TwoReplicas::at_forty_seconds();
+        replicas.now += Duration::from_secs(22);
+        let other = replicas.use_up_to(1, 29);
+        assert!(other >= 28, "{other}");
+        let alone = replicas.alone(0);
+        assert!(1 + other + alone <= 30, "{other} and {alone} alone");
+    }
+
+    /// The same where the store has lost everything.
+    #[test]
+    fn uses_that_others_got_are_not_used_again_after_a_loss() {
+        let mut replicas = TwoReplicas::at_forty_seconds();
+        replicas.now += Duration::from_secs(22);
+        let other = replicas.use_up_to(1, 29);
+        replicas.store = ModelStore::default();
+        let meter = Arc::clone(&replicas.meters[0]);
+        let _need = meter.share().unwrap().need(Limit::Requests, 20);
+        let mut alone = 0;
+        for _ in 0..4 {
+            replicas.now += Duration::from_millis(500);
+            replicas.exchange(0, Some(2));
+            alone += (0..20).filter(|_| replicas.is_admitted(0, LimitBasis::Granted)).count();
+        }
+        assert!(1 + other + alone <= 30, "{other} and {alone}");
+    }
+
+    /// Own uses that cease to count while the store is away are this replica's again: no other gets them.
+    #[test]
+    fn uses_that_cease_while_the_store_is_away_return() {
+        let mut replicas = TwoReplicas::at_forty_seconds();
+        assert_eq!(replicas.alone(0), 0, "nothing was left");
+        replicas.now += Duration::from_secs(15);
+        assert_eq!(replicas.alone(0), 14);
+    }
 }

@@ -60,7 +60,7 @@ impl LimitMeter {
         std::array::from_fn(|limit| {
             let most = match (whole[limit]?, limit) {
                 (whole, 0 | 1) => self.allowance_alone(limit, whole, replicas, now),
-                (whole, _) => (whole / replicas.max(1)).max(1),
+                (whole, _) => self.places_alone(whole, replicas, now),
             };
             Some(LimitUse { used: used[limit], most: most.into() })
         })

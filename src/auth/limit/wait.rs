@@ -161,8 +161,14 @@ impl ShareHandle {
         if !is_up() {
             return Waited::Alone;
         }
-        if share.is_empty(exceeded.limit, share.clock(clock())) {
-            return Waited::Empty;
+        let now = share.clock(clock());
+        let mut until = deadline;
+        if share.is_empty(exceeded.limit, now) {
+            let Some(retry) = meter.place_retry(share, exceeded.limit, now) else { return Waited::Empty };
+            until = Instant::now() + retry;
+            if until >= deadline {
+                return Waited::Empty;
+            }
         }
         // Before the need is noted, so that no answer is missed.
         let answered = share.answered.notified();
@@ -170,7 +176,8 @@ impl ShareHandle {
         answered.as_mut().enable();
         let _need = share.need(exceeded.limit, exceeded.amount);
         meter.wake();
-        let is_over = timeout_at(deadline, answered).await.is_err();
+        // A pause before the next question follows an answer.
+        let is_over = timeout_at(until, answered).await.is_err() && until == deadline;
         match is_up() {
             false => Waited::Alone,
             true if is_over => Waited::Late,

@@ -110,6 +110,10 @@ struct SimWorld {
     spent: i64,
     saved: i64,
     is_lossy: bool,
+    /// The longest time of a call on each way.
+    delay: usize,
+    /// A request's estimate, the least that it costs, and the number of sums that it may cost.
+    costs: (i64, i64, usize),
 }
 
 const START: u64 = 1_800_000_000_000;
@@ -130,6 +134,8 @@ impl SimWorld {
             spent: 0,
             saved: 0,
             is_lossy,
+            delay: 15,
+            costs: (5, 1, 5),
         };
         for _ in 0..replicas {
             let replica = world.replica();
@@ -169,7 +175,7 @@ impl SimWorld {
         let now = self.moment(index);
         let replica = &mut self.replicas[index];
         let share = replica.meter.share().unwrap();
-        let ask = Reservation { prompt: 3, answer: 4, cost: 5, ..Reservation::default() };
+        let ask = Reservation { prompt: 3, answer: 4, cost: self.costs.0, ..Reservation::default() };
         match replica.meter.lease(&self.limits, &ask, now) {
             Ok(lease) => {
                 let ends = self.now + 20 + self.rng.below(3000) as u64;
@@ -178,7 +184,10 @@ impl SimWorld {
                 true
             }
             Err(exceeded) => {
-                let is_over = self.now > since + 50 || share.is_empty(exceeded.limit, share.clock(now));
+                let (meter, at) = (&replica.meter, share.clock(now));
+                let is_empty = share.is_empty(exceeded.limit, at)
+                    && meter.place_retry(share, exceeded.limit, at).is_none();
+                let is_over = self.now > since + 50 || is_empty;
                 // As if it began to wait: its need is noted until the next look.
                 if !is_over {
                     std::mem::forget(share.need(exceeded.limit, exceeded.amount));
@@ -198,12 +207,13 @@ impl SimWorld {
             share.needs.iter().for_each(|need| need.store(0, Relaxed));
             let ended = self.replicas[index].running.extract_if(.., |(ends, _)| *ends <= self.now);
             for (_, lease) in ended.collect::<Vec<_>>() {
-                let cost = 1 + self.rng.below(5) as i64;
+                let (_, least, span) = self.costs;
+                let cost = least + self.rng.below(span) as i64;
                 self.spent += cost;
                 lease.settle(Use { tokens: 1 + self.rng.below(7) as u64, cost }, Duration::from_millis(100));
             }
             let meter = Arc::clone(&self.replicas[index].meter);
-            if self.now % 600 < STEP && meter.unsaved() > 0 {
+            if self.now % 600 < STEP && (meter.unsaved() > 0 || meter.take_doubt()) {
                 self.saved += meter.unsaved();
                 meter.note_saved(meter.unsaved(), self.saved);
             }
@@ -233,7 +243,7 @@ impl SimWorld {
         let recovery = (self.now < replica.recovers_until).then_some(3);
         let Some(report) = replica.meter.report(sent, recovery) else { return };
         let (name, is_cut) = (replica.name, replica.is_cut);
-        let runs = self.now + self.rng.below(15) as u64;
+        let runs = self.now + self.rng.below(self.delay) as u64;
         let (is_lost, is_late) =
             (self.is_lossy && self.rng.happens(0.05), self.is_lossy && self.rng.happens(0.02));
         let runs = match (is_cut, is_late) {
@@ -241,7 +251,7 @@ impl SimWorld {
             (false, true) => runs + 2000,
             (false, false) => runs,
         };
-        let answers = (!is_lost && !is_late && !is_cut).then(|| runs + self.rng.below(15) as u64);
+        let answers = (!is_lost && !is_late && !is_cut).then(|| runs + self.rng.below(self.delay) as u64);
         self.calls.push(SimCall { replica: name, report, sent, runs, answers, answer: None });
     }
 
@@ -483,6 +493,44 @@ fn the_amount_held_in_advance_doubles_while_requests_wait() {
     assert_eq!([next(1, 1), next(1, 1), next(1, 1), next(1, 3)], [1, 2, 4, 8]);
     assert_eq!([next(2, 0), next(2, 0), next(2, 0)], [4, 2, 2]);
     assert_eq!(next(9, 0), 9);
+}
+
+/// All places of a small limit are free for each replica in turn as soon as the requests of the one before
+/// have ended.
+#[test]
+fn places_that_were_left_are_free_for_others_at_once() {
+    for (limit, replicas) in [(1, 2), (1, 3), (2, 3), (4, 3), (12, 3)] {
+        let limits = LimitValues { concurrent: Some(limit), ..LimitValues::default() };
+        let mut world = SimWorld::new(limit.into(), limits, replicas, false);
+        world.delay = 5;
+        for turn in 0..30 {
+            let mut arrivals = vec![0; replicas];
+            arrivals[turn % replicas] = limit as usize;
+            world.step(&arrivals);
+            while world.replicas.iter().any(|replica| !replica.waiting.is_empty()) {
+                world.step(&vec![0; replicas]);
+            }
+            let admitted = world.admitted.len();
+            assert_eq!(admitted, (turn + 1) * limit as usize, "turn {turn} of {replicas} with {limit}");
+            while world.replicas.iter().any(|replica| !replica.running.is_empty()) {
+                world.step(&vec![0; replicas]);
+            }
+        }
+        assert_eq!(world.most_running, limit as usize);
+    }
+}
+
+/// Three replicas spend the whole budget and no more, where each estimate is above the cost and the last
+/// request finds less than its estimate.
+#[test]
+fn the_last_sum_of_a_budget_is_spent_once() {
+    for seed in 0..16 {
+        let limits = LimitValues { budget: Some(50), ..LimitValues::default() };
+        let mut world = SimWorld::new(seed, limits, 3, false);
+        world.costs = (24, 10, 1);
+        world.flood([0.05; 3], 60_000);
+        assert_eq!(world.spent, 50, "seed {seed}");
+    }
 }
 
 /// The places and sums of a replica that died are free again within ten seconds.
