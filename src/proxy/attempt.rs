@@ -139,12 +139,7 @@ impl RequestContext<'_> {
             provider.standing.note_thalweg();
         }
         retain_passed_headers(&mut headers, &provider.target.forwarded);
-        if let Some(dropped) = running.dropped {
-            headers.insert(translation::DROPPED, HeaderValue::from_static(dropped));
-        }
-        if let Some(translation) = &translation {
-            translation.sign(&mut headers);
-        }
+        running.sign(&mut headers, translation.as_ref());
         let error = |headers, text, rest, translation| {
             let text = provider.secrets.mask_text(text);
             let response = ErrorResponse { status, headers, times, text, rest, deadline, translation };
@@ -402,6 +397,16 @@ impl<'a> RunningAttempt<'a> {
             reported: None,
             stream: None,
             has_ended: false,
+        }
+    }
+
+    /// Says in the answer's headers how the request was changed.
+    fn sign(&self, headers: &mut HeaderMap, translation: Option<&Translation>) {
+        if let Some(dropped) = self.dropped {
+            headers.insert(translation::DROPPED, HeaderValue::from_static(dropped));
+        }
+        if let Some(translation) = translation {
+            translation.sign(headers);
         }
     }
 

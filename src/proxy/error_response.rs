@@ -70,7 +70,7 @@ impl RequestContext<'_> {
             // Codex gives up at once without one. If the provider says nothing in any form, the candidate's
             // rest is the best estimate there is.
             let said = retry_after::from_response(&headers, &text, true, SystemTime::now());
-            limit_headers::write_retry(&mut headers, said.unwrap_or(class.consequence().rest));
+            limit_headers::write_retry(&mut headers, said.unwrap_or_else(|| class.consequence().rest));
         }
         let body = match rest {
             ErrorRest::Coming(before, body) => {

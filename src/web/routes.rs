@@ -280,7 +280,7 @@ fn without_azure(path: &str) -> (&str, Option<&str>) {
     let is_or_is_below = |start: &&str| {
         below.strip_prefix(*start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    if below.starts_with(VERSION) || UNDEPLOYED.iter().any(|start| is_or_is_below(&start)) {
+    if below.starts_with(VERSION) || UNDEPLOYED.iter().any(is_or_is_below) {
         return (below, None);
     }
     let Some(named) = below.strip_prefix(DEPLOYMENTS) else { return (path, None) };
