@@ -33,14 +33,14 @@ const MAX_CALLS: usize = 1024;
 const MAX_EARLY: usize = 64 << 10;
 
 impl ChatCalls {
-    /// One element of `tool_calls`.
-    pub(super) fn read(&mut self, call: Json<'_>, sink: &mut dyn FactSink) {
+    /// One element of `tool_calls`. `place`: its place in a whole answer, where each is a call of its own.
+    pub(super) fn read(&mut self, call: Json<'_>, place: Option<u64>, sink: &mut dyn FactSink) {
         let custom = call.member("custom");
         let function = call.member("function").or(custom);
         let name = function.map_or("", |function| function.text_or_empty("name"));
         let arguments =
             function.and_then(|function| function.member("arguments").or_else(|| function.member("input")));
-        let index = call.count("index");
+        let index = place.or_else(|| call.count("index"));
         if let Some(signature) = thought_signature(call) {
             call_signature(signature, sink);
         }

@@ -51,9 +51,10 @@ pub(super) fn stop_reason(reason: &str, has_content: bool) -> Result<StopReason,
     }
     match word.to_ascii_lowercase().replace('-', "_").as_str() {
         "stop" | "eos" | "eos_token" | "end" | "end_turn" | "done" | "complete" | "completed"
-        | "finished" | "stop_sequence" => Ok(StopReason::Stop),
+        | "finished" | "finish" | "normal" | "endoftext" | "end_of_text" | "end_of_turn"
+        | "end_of_message" | "stop_sequence" => Ok(StopReason::Stop),
         "length" | "max_tokens" | "model_length" | "max_new_tokens" | "max_output_tokens" | "max_output"
-        | "token_limit" | "repetition" | "continuation" => Ok(StopReason::Length),
+        | "token_limit" | "out_of_tokens" | "repetition" | "continuation" => Ok(StopReason::Length),
         "model_context_window_exceeded" | "context_window_exceeded" | "context_length_exceeded" => {
             Ok(StopReason::ContextWindow)
         }

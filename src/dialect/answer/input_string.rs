@@ -15,6 +15,7 @@ pub(super) struct InputString {
     high: Option<u32>,
     /// The object, as long as it has no `input`.
     object: String,
+    is_too_long: bool,
     has_input: bool,
 }
 
@@ -51,8 +52,10 @@ impl InputString {
         }
         if self.has_input {
             self.object = String::new();
-        } else if self.object.len() + fragment.len() <= MAX_OBJECT {
+        } else if !self.is_too_long && self.object.len() + fragment.len() <= MAX_OBJECT {
             self.object.push_str(fragment);
+        } else {
+            (self.is_too_long, self.object) = (true, String::new());
         }
     }
 
@@ -185,6 +188,15 @@ mod tests {
         reader.read(&json[..at], &mut text);
         reader.read(&json[at..], &mut text);
         text + &reader.rest()
+    }
+
+    #[test]
+    fn an_object_that_is_too_long_is_lost_as_a_whole() {
+        let (mut reader, mut text) = (InputString::default(), String::new());
+        for part in ["{\"patch\":\"", &"x".repeat(MAX_OBJECT - 20), &"y".repeat(100), "z\"}"] {
+            reader.read(part, &mut text);
+        }
+        assert_eq!((text, reader.rest()), (String::new(), String::new()));
     }
 
     proptest! {

@@ -23,6 +23,7 @@ use crate::dialect::reasoning::ReasoningOrigin;
 pub(super) struct ChatReader {
     has_content: bool,
     is_finished: bool,
+    is_whole: bool,
     calls: ChatCalls,
     reasoning: ReasoningReader,
 }
@@ -73,6 +74,7 @@ impl ChatReader {
 
     /// A whole completion.
     pub(super) fn whole(&mut self, json: Json<'_>, sink: &mut dyn FactSink) {
+        self.is_whole = true;
         if errors::fact(false, json, sink) {
             return;
         }
@@ -154,10 +156,10 @@ impl ChatReader {
         for annotation in delta.elements("annotations") {
             sink.fact(citation(annotation));
         }
-        for call in delta.elements("tool_calls") {
+        for (place, call) in (0..).zip(delta.elements("tool_calls")) {
             self.has_content = true;
             self.reasoning.flush(sink);
-            self.calls.read(call, sink);
+            self.calls.read(call, self.is_whole.then_some(place), sink);
         }
         if let Some(function) = delta.member("function_call") {
             self.has_content = true;
@@ -200,7 +202,8 @@ impl ChatReader {
 }
 
 fn finish_reason<'a>(choice: Json<'a>) -> Option<&'a str> {
-    choice.text("finish_reason").filter(|reason| !reason.is_empty())
+    // Some servers write the word instead of null.
+    choice.text("finish_reason").filter(|reason| !reason.is_empty() && !reason.eq_ignore_ascii_case("null"))
 }
 
 /// The words of an answer that ended with a reason that is an error.

@@ -76,8 +76,10 @@ fn write_node(schema: JsonValue<'_>, is_root: bool, dropped: &mut Dropped, out: 
     if schema.get("additionalProperties").is_none() {
         // One without properties is any object, which Anthropic cannot say.
         let has_properties = schema.get("properties").is_some();
-        let is_any =
-            !has_properties && !is_root && schema.get("type").and_then(JsonValue::as_str) == Some("object");
+        let is_object = |kind: JsonValue<'_>| kind.as_str() == Some("object");
+        let kind = schema.get("type");
+        let has_object = kind.is_some_and(|kind| is_object(kind) || kind.elements().any(is_object));
+        let is_any = !has_properties && !is_root && has_object;
         if is_any {
             dropped.note("schema:additionalProperties");
         }

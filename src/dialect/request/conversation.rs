@@ -4,7 +4,7 @@
 //! or drops members that its own dialect alone has. The tools' names are the ones that a provider knows them
 //! by.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use bytes::Bytes;
 
@@ -179,7 +179,8 @@ impl<'t> Conversation<'t> {
             self.dropped.note(&format!("tools:{}", tool.kind));
         }
         if let Some(allowed) = &self.allowed {
-            self.tools.retain(|tool| allowed.iter().any(|name| **name == *tool.name));
+            let allowed: HashSet<&str> = allowed.iter().map(|name| &**name).collect();
+            self.tools.retain(|tool| allowed.contains(&*tool.name));
         }
         if let Some(ToolChoice::Named(name)) = &self.choice
             && !self.tools.iter().any(|tool| tool.name == *name)

@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
 };
 
 use super::{
@@ -23,11 +23,16 @@ use crate::dialect::reasoning::{self, SignedReasoning};
 struct OpenCalls<'t> {
     count: usize,
     by_name: HashMap<&'t str, VecDeque<Cow<'t, str>>>,
+    /// Ids that have their results; they leave the lists when they are met.
+    closed: HashSet<&'t str>,
 }
 
 impl<'t> OpenCalls<'t> {
     fn open(&mut self, name: &'t str, id: Option<&'t str>) -> Cow<'t, str> {
         self.count += 1;
+        if let Some(id) = id {
+            self.closed.remove(id);
+        }
         let id = id.map_or_else(|| Cow::Owned(format!("call_{}", self.count)), Cow::Borrowed);
         self.by_name.entry(name).or_default().push_back(id.clone());
         id
@@ -35,15 +40,12 @@ impl<'t> OpenCalls<'t> {
 
     /// The id of the call that a result answers: its own, or the function's first open call's.
     fn close(&mut self, name: &str, id: Option<&'t str>) -> Option<Cow<'t, str>> {
-        let open = self.by_name.get_mut(name);
-        match (id, open) {
-            (Some(id), Some(open)) => {
-                open.retain(|known| known != id);
-                Some(Cow::Borrowed(id))
-            }
-            (Some(id), None) => Some(Cow::Borrowed(id)),
-            (None, open) => open?.pop_front(),
+        if let Some(id) = id {
+            self.closed.insert(id);
+            return Some(Cow::Borrowed(id));
         }
+        let open = self.by_name.get_mut(name)?;
+        std::iter::from_fn(|| open.pop_front()).find(|known| !self.closed.contains(&**known))
     }
 }
 

@@ -148,6 +148,10 @@ pub(super) fn sent_name<'t>(
     namespace: Option<&'t str>,
     name: &'t str,
 ) -> Cow<'t, str> {
+    // Without a namespace no name gives way to another.
+    if namespace.is_none() {
+        return flat_name(None, name);
+    }
     let known = talk.names.iter().find(|tool| tool.name == name && tool.namespace.as_deref() == namespace);
     known.map_or_else(|| flat_name(namespace, name), |tool| Cow::Owned(tool.sent.clone()))
 }

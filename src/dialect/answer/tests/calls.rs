@@ -64,6 +64,15 @@ fn calls_of_one_id_are_told_apart() {
         assert_eq!([&*calls[0].id, &*calls[1].id, &*calls[2].id], ["c1", "call_req1_1", "c2"], "{to:?}");
         assert_eq!(calls[1].arguments, json!({"x": 2}));
     }
+    let call = |name: &str, arguments: &str| json!({"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}});
+    let message = json!({"tool_calls": [call("f", "{\"x\":1}"), call("g", "{}")]});
+    let body =
+        json!({"id": "c", "choices": [{"message": message, "finish_reason": "tool_calls"}]}).to_string();
+    for to in [ApiDialect::Messages, ApiDialect::Responses, ApiDialect::Gemini] {
+        let calls = whole_meaning(ApiDialect::ChatCompletions, to, &body).calls;
+        let names: Vec<_> = calls.iter().map(|call| &*call.name).collect();
+        assert_eq!((names, &calls[0].arguments), (vec!["f", "g"], &json!({"x": 1})), "{to:?}");
+    }
 }
 
 /// A model's form of a tool without parameters.

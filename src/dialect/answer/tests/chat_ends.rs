@@ -65,6 +65,22 @@ fn an_unknown_reason_is_no_good_end() {
     }
 }
 
+/// Some hosts write the word for null, or have words of their own for a good end.
+#[test]
+fn good_ends_of_other_hosts_are_good() {
+    for reason in ["normal", "endoftext", "end_of_turn", "finish"] {
+        assert!(ends("whole", reason).iter().all(|end| end.as_deref() == Some("stop")), "{reason}");
+    }
+    let chunk = |delta: &str, reason: &str| {
+        format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":"{reason}"}}]}}"#)
+    };
+    let chunks =
+        [chunk(r#"{"role":"assistant"}"#, "null"), chunk(r#"{"content":"Hi"}"#, "null"), chunk("{}", "stop")];
+    let chunks: Vec<_> = chunks.iter().map(String::as_str).collect();
+    let meaning = meaning(ApiDialect::ChatCompletions, ApiDialect::Messages, &chunks);
+    assert_eq!((meaning.error, meaning.stop), (None, Some("stop")));
+}
+
 #[test]
 fn the_error_of_a_choice_is_passed_in_its_words() {
     let event = r#"{"choices":[{"delta":{"content":""},"finish_reason":"error","error":{"code":429,"message":"slow"}}]}"#;
