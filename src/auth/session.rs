@@ -31,7 +31,8 @@ const COOKIE_LENGTH: usize = 64;
 const MAX_SESSIONS: usize = 4096;
 /// Another replica may close a session; whether it did is asked so often.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Cookies of one request that are asked for. Others are of gateways on other ports of the same host.
+/// Unknown cookies of one request that are asked for: of gateways on other ports of the same host, or of
+/// anybody.
 const MAX_ASKED: usize = 4;
 /// Links that have not been used.
 const MAX_CODES: usize = 8;
@@ -48,6 +49,8 @@ struct SessionState {
     codes: Mutex<Vec<(Digest, Digest, Instant)>>,
     guard: SignInGuard,
     shared: OnceLock<SharedSessions>,
+    /// Closed here but not in the store, with their latest ends.
+    unclosed: Mutex<HashMap<Digest, Instant>>,
 }
 
 #[derive(Clone, Copy)]
@@ -109,14 +112,25 @@ impl PageSessions {
     /// on, because a request looks up their keys all the same.
     pub async fn refresh<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>, now: Instant) {
         let Some(shared) = self.0.shared.get() else { return };
-        for cookie in digests(cookies).into_iter().take(MAX_ASKED) {
+        let mut unknown = 0;
+        for cookie in digests(cookies) {
+            if lock(&self.0.unclosed).contains_key(&cookie) {
+                if shared.close(&cookie, SESSION_LIFE).await {
+                    lock(&self.0.unclosed).remove(&cookie);
+                }
+                continue;
+            }
             let known = match lock(&self.0.sessions).get_mut(&cookie) {
                 Some(known) if now.duration_since(known.asked) < ASK_AGAIN => continue,
                 Some(known) => {
                     known.asked = now;
                     Some(*known)
                 }
-                None => None,
+                None if unknown == MAX_ASKED => continue,
+                None => {
+                    unknown += 1;
+                    None
+                }
             };
             match (shared.find(&cookie).await, known) {
                 (Ok(StoredSession::Open { key, rest }), None) => {
@@ -158,7 +172,11 @@ impl PageSessions {
         let Some(shared) = self.0.shared.get() else { return };
         // One that is unknown here is not noted, because a client may send any.
         for cookie in closed {
-            shared.close(&cookie, SESSION_LIFE).await;
+            if !shared.close(&cookie, SESSION_LIFE).await {
+                let (mut unclosed, now) = (lock(&self.0.unclosed), Instant::now());
+                unclosed.retain(|_, ends| *ends > now);
+                unclosed.insert(cookie, now + SESSION_LIFE);
+            }
         }
     }
 

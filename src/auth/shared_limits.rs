@@ -279,7 +279,8 @@ impl KeeperParts {
             }
             // The client logs outages and counts errors.
             Err(_) => {
-                meter.note_failure(sent);
+                // From here on: the time that the call itself waited is no outage.
+                meter.note_failure(self.clock.now());
                 if !self.client.is_up() {
                     meter.rouse();
                 }

@@ -41,9 +41,9 @@ impl SharedSessions {
         let _ = self.0.put(&cookie.to_hex(), value.as_bytes(), rest).await;
     }
 
-    /// `life`: of the longest session.
-    pub(super) async fn close(&self, cookie: &Digest, life: Duration) {
-        let _ = self.0.put(&cookie.to_hex(), CLOSED, life).await;
+    /// `life`: of the longest session. Whether the store has noted it.
+    pub(super) async fn close(&self, cookie: &Digest, life: Duration) -> bool {
+        self.0.put(&cookie.to_hex(), CLOSED, life).await.is_ok()
     }
 }
 

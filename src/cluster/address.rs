@@ -67,8 +67,10 @@ impl RedisUrl {
         };
         let mut is_cluster = text.hosts.len() > 1;
         let mut end = format!("/{}", text.path);
-        for (name, value) in text.options(&["cluster", "protocol"], OPTIONS)? {
+        for (name, value) in text.options(&["cluster", "protocol", "family"], OPTIONS)? {
             match (name, value) {
+                // Of other client libraries; both families are tried here.
+                ("family", _) => {}
                 ("cluster", "true") => is_cluster = true,
                 // Several hosts are a cluster.
                 ("cluster", "false") if !is_cluster => {}
