@@ -59,7 +59,9 @@ impl RequestContext<'_> {
             }
         }
         if endpoint != self.endpoint {
-            while let Err(error) = &result
+            let mut repeats = 0..2;
+            while repeats.next().is_some()
+                && let Err(error) = &result
                 && let Some(refused) = refused_options::find(error, model, self.body)
                 && let Some(refused) = running.refused.and(refused)
             {
@@ -176,11 +178,10 @@ impl RequestContext<'_> {
                 }
             }
             self.note_whole(provider, &body);
-            let body = match translation.as_ref().map(|translation| translation.whole(&body.join())) {
-                None => body,
-                Some(Ok(body)) => body,
-                Some(Err(NoAnswer::Fault(fault))) => return Err(AttemptError::Fault(fault)),
-                Some(Err(NoAnswer::Error(text))) => {
+            let body = match running.whole(translation.as_ref(), body) {
+                Ok(body) => body,
+                Err(NoAnswer::Fault(fault)) => return Err(AttemptError::Fault(fault)),
+                Err(NoAnswer::Error(text)) => {
                     return error(headers, text.clone(), ErrorRest::Here(text.into()), translation);
                 }
             };
@@ -398,6 +399,17 @@ impl<'a> RunningAttempt<'a> {
             stream: None,
             has_ended: false,
         }
+    }
+
+    /// A whole answer in the client's dialect. Of one that failed the usage is noted all the same.
+    fn whole(&mut self, translation: Option<&Translation>, body: ByteList) -> Result<ByteList, NoAnswer> {
+        let Some(translation) = translation else { return Ok(body) };
+        let text = body.join();
+        let whole = translation.whole(&text);
+        if whole.is_err() {
+            self.reported = usage::find(&text);
+        }
+        whole
     }
 
     /// Says in the answer's headers how the request was changed.

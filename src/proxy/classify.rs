@@ -7,7 +7,7 @@
 
 use super::missing;
 use crate::{
-    base::{DeadlineKind, Fault, FaultKind, Side},
+    base::{DeadlineKind, Fault, FaultKind, Side, Stage},
     routing::FailureClass,
     wire::provider_error,
 };
@@ -112,7 +112,7 @@ const SENTENCES: &[(FailureClass, &[&str])] = &[
     (FailureClass::Forbidden, &["fewer max_tokens"]),
     (FailureClass::KeyInvalid, &["API key not valid"]),
     // TGI's 424, which is OpenAI's for a tool server of the caller.
-    (FailureClass::ServerError, &["failed during generation"]),
+    (FailureClass::ServerError, &["failed during generation", "unexpected error during processing"]),
 ];
 
 /// The class of an error response, by its status and the first bytes of its body. `model`: the model's name
@@ -213,6 +213,10 @@ pub const fn of_status(status: u16) -> FailureClass {
 #[must_use]
 pub const fn of_fault(fault: &Fault) -> FailureClass {
     match fault.side {
+        // The gateway's own lack, as a full pool is: attempts that run go on.
+        Side::Gateway if matches!((&fault.kind, fault.stage), (FaultKind::Refused(_), Stage::Connect)) => {
+            return FailureClass::Timeout(DeadlineKind::Pool);
+        }
         Side::Client | Side::Gateway => return FailureClass::Unattributed,
         Side::Provider => {}
     }

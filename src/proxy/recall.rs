@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Requests that one follows in turn before it asks by itself: they may leave, or end in errors.
-const MAX_LEADERS: usize = 3;
+const MAX_LEADERS: usize = 2;
 
 /// What a request finds.
 pub(super) enum Recalled {

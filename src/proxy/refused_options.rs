@@ -33,6 +33,8 @@ const BOUNDS: &[&[u8]] = &[
     b"maximum of ",
     b"up to ",
 ];
+/// Words of a refusal that is about one value, or about another part of the request.
+const CONDITIONS: &[&[u8]] = &[b"upported value", b"nvalid value", b"tool_choice", b"stream"];
 /// A shorter one is an error of another kind.
 const MIN_LENGTH: u64 = 256;
 
@@ -45,6 +47,9 @@ pub(super) fn find(error: &AttemptError, model: &str, body: &[u8]) -> Option<Ref
         return None;
     }
     let says = |words: &[&[u8]]| words.iter().any(|word| memmem::find(text, word).is_some());
+    if says(CONDITIONS) {
+        return None;
+    }
     let says_itself = |words: &[&[u8]]| {
         words.iter().any(|word| memmem::find(text, word).is_some() && memmem::find(body, word).is_none())
     };

@@ -7,6 +7,10 @@
 //! too. Such an event has the class of the event that the shape was learned from:
 //! [`EventClass::Other`](super::EventClass::Other) without usage.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::sse::Event;
 
 /// Bytes that are compared: `"delta":{"content":"` has 20, `"delta":"` of a response event 9.
@@ -115,19 +119,22 @@ impl ContentShape {
 /// envelope of `envelope` bytes, but for a sound or a picture.
 #[must_use]
 pub fn text_bytes(data: &[u8], envelope: usize) -> usize {
-    let texts = TEXT_MEMBERS.iter().chain(FURTHER_TEXT_MEMBERS);
-    let longest = texts.map(|name| strings_of(data, name)).max().unwrap_or(0);
-    if longest > 0 || data.split(|byte| *byte == b'"').any(is_medium) {
+    let longest = FIND_TEXTS.iter().map(|name| strings_of(data, name)).max().unwrap_or(0);
+    if longest > 0 || has_medium(data) {
         return longest;
     }
     data.len().saturating_sub(envelope)
 }
 
-/// The bytes of all strings that members `name` hold.
-fn strings_of(data: &[u8], name: &[u8]) -> usize {
+static FIND_TEXTS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {
+    TEXT_MEMBERS.iter().chain(FURTHER_TEXT_MEMBERS).map(|name| Finder::new(*name)).collect()
+});
+
+/// The bytes of all strings that members of this name hold.
+fn strings_of(data: &[u8], name: &Finder<'_>) -> usize {
     let (mut rest, mut bytes) = (data, 0);
-    while let Some(at) = memchr::memmem::find(rest, name) {
-        rest = rest.get(at + name.len()..).unwrap_or_default();
+    while let Some(at) = name.find(rest) {
+        rest = rest.get(at + name.needle().len()..).unwrap_or_default();
         let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
         if let Some(text) = value.and_then(|value| value.strip_prefix(b"\"")) {
             let length = string_length(text);
@@ -148,6 +155,15 @@ fn string_length(text: &[u8]) -> usize {
         at += found + 2;
     }
     text.len()
+}
+
+fn has_medium(data: &[u8]) -> bool {
+    let mut from = 0;
+    memchr::memchr_iter(b'"', data).chain([data.len()]).any(|end| {
+        let string = data.get(from..end).unwrap_or_default();
+        from = end + 1;
+        is_medium(string)
+    })
 }
 
 /// Whether a string is a sound, a picture or a seal: long, and without a space.

@@ -610,7 +610,9 @@ async fn options_that_a_model_refuses_are_left_out() {
     };
     let provider = chat_alone(move |seen| {
         let body = seen.json();
-        if body["reasoning_effort"] == "x: not supported" {
+        if body["reasoning_effort"] == "odd" {
+            refusal("Unsupported value: 'odd' of reasoning_effort is not supported with this model")
+        } else if body["reasoning_effort"] == "x: not supported" {
             refusal("Invalid value: 'x: not supported' of reasoning_effort")
         } else if body["max_tokens"].as_u64() > Some(16384) {
             refusal("max_tokens is too large: 32000. This model supports at most 16384 completion tokens")
@@ -632,7 +634,9 @@ async fn options_that_a_model_refuses_are_left_out() {
     };
     assert_eq!(client.send(ask("x: not supported")).await.status, 400);
     assert_eq!(provider.log.requests(), 1, "the error repeats the client's words");
-    for requests in [4, 5] {
+    assert_eq!(client.send(ask("odd")).await.status, 400);
+    assert_eq!(provider.log.requests(), 2, "another value may be taken");
+    for requests in [5, 6] {
         let answer = client.send(ask("high")).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.headers["x-thalweg-dropped"], "max_tokens, thinking");
