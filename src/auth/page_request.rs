@@ -4,6 +4,9 @@
 //! those of other sites back, but not those of other ports of this host. So a cookie counts only with a
 //! header that no other origin can set without asking first (which the gateway's answers to preflights do not
 //! allow for requests with cookies), and only if the browser itself names no other origin.
+//!
+//! A link that a browser follows has no such header. For it a cookie may count where the answer only shows
+//! something, because another origin can neither read that answer nor change anything by the request.
 
 use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
 
@@ -11,6 +14,11 @@ use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
 pub const PAGE_HEADER: HeaderName = HeaderName::from_static("x-thalweg-page");
 /// The browser's own statement (Fetch Metadata), on https and on loopback.
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The browser's statements that it opens a document in a tab: no frame, picture, script or `fetch`.
+const OPENS: [(HeaderName, &str); 2] = [
+    (HeaderName::from_static("sec-fetch-mode"), "navigate"),
+    (HeaderName::from_static("sec-fetch-dest"), "document"),
+];
 /// The cookie's name; the port follows, because browsers keep one set of cookies for all ports of a host.
 const COOKIE: &str = "thalweg-session";
 /// Cookies of a request that are looked at.
@@ -31,6 +39,22 @@ pub fn is_of_own_page(uri: &Uri, headers: &HeaderMap) -> bool {
             asked_authority(uri, headers).is_some_and(|asked| asked.eq_ignore_ascii_case(origin))
         })
     })
+}
+
+/// Whether a browser opens a link of this origin in a tab, or an address that its user gave it. A browser
+/// without Fetch Metadata (any, over plain HTTP from another machine) says so by its `Accept`; links of other
+/// sites come without the cookie then, by `SameSite`.
+#[must_use]
+pub fn is_opened_in_a_tab(headers: &HeaderMap) -> bool {
+    let all = |name: &HeaderName, wanted: &[&str]| {
+        headers.contains_key(name)
+            && headers.get_all(name).iter().all(|value| wanted.iter().any(|word| value == word))
+    };
+    if headers.contains_key(SITE) {
+        return all(&SITE, &["same-origin", "none"]) && OPENS.iter().all(|(name, word)| all(name, &[word]));
+    }
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accepts.is_some_and(|accept| accept.contains("text/html")) && !headers.contains_key(header::ORIGIN)
 }
 
 /// The host and port that the request names.
@@ -114,6 +138,33 @@ mod tests {
         }
         let http2 = Uri::from_static("https://gw.example:9000/stats");
         assert!(is_of_own_page(&http2, &headers(&[page, ("origin", "https://gw.example:9000")])));
+    }
+
+    #[test]
+    fn only_a_browser_that_opens_a_tab_follows_a_link() {
+        let opens = |pairs: &[_]| is_opened_in_a_tab(&headers(pairs));
+        let (navigates, document) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
+        let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+        for good in [
+            &[("sec-fetch-site", "same-origin"), navigates, document][..],
+            &[("sec-fetch-site", "none"), navigates, document],
+            &[html],
+        ] {
+            assert!(opens(good), "{good:?}");
+        }
+        for bad in [
+            &[][..],
+            &[("sec-fetch-site", "same-site"), navigates, document, html],
+            &[("sec-fetch-site", "cross-site"), navigates, document, html],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site"), navigates, document],
+            &[("sec-fetch-site", "same-origin"), html],
+            &[("sec-fetch-site", "same-origin"), navigates, ("sec-fetch-dest", "iframe"), html],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors"), document, html],
+            &[("accept", "*/*")],
+            &[html, ("origin", "http://gw.example:9000")],
+        ] {
+            assert!(!opens(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A page's session in the place of a key. It counts where a request shows no key, comes from a page of this
-//! gateway ([`page_request`]), and asks for one of the paths that pages ask for; nowhere else.
+//! gateway ([`page_request`]), and asks for one of the paths that pages ask for; and for a link that is opened
+//! in a tab, where its path only shows something. Nowhere else.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, header, request::Parts};
 use super::{fault::Refusal, snapshot::Snapshot};
 use crate::auth::{
     Digest, Principal,
-    page_request::{self, PAGE_HEADER, session_cookies},
+    page_request::{PAGE_HEADER, is_of_own_page, is_opened_in_a_tab, session_cookies},
     session::FoundSession,
 };
 
@@ -32,6 +33,11 @@ pub const PATHS: [(Method, &str); 15] = [
     (Method::POST, "/v1/chat/completions/asgi"),
 ];
 
+/// The queries that figures of pages link to. A `GET` of them changes nothing, asks no provider and ends by
+/// itself.
+pub const LINKED: [&str; 6] =
+    ["/stats", "/metrics", "/health", "/v1/models", "/v1/keys", "/v1/configuration"];
+
 /// The key of a session, and its digest.
 pub type SessionOwner = (Arc<Principal>, Digest);
 
@@ -43,12 +49,18 @@ fn takes_session(method: &Method, path: &str) -> bool {
     of_key || PATHS.iter().any(|(known, at)| known == method && *at == path)
 }
 
-/// Asks the other replicas for the sessions of a page's request. `None`: there is nothing to ask.
+/// Whether a session counts for the request: a page sent it, or a browser follows a link to a query.
+fn counts(head: &Parts) -> bool {
+    let (method, path) = (&head.method, head.uri.path());
+    let is_link = *method == Method::GET && LINKED.contains(&path);
+    (takes_session(method, path) && is_of_own_page(&head.uri, &head.headers))
+        || (is_link && is_opened_in_a_tab(&head.headers))
+}
+
+/// Asks the other replicas for the sessions of a request for which one counts. `None`: there is nothing to ask.
 pub fn refresh(snapshot: &Snapshot, head: &Parts) -> Option<impl Future<Output = ()>> {
-    let asks = snapshot.sessions.are_shared()
-        && head.headers.contains_key(PAGE_HEADER)
-        && takes_session(&head.method, head.uri.path())
-        && session_cookies(&head.headers).next().is_some();
+    let asks =
+        snapshot.sessions.are_shared() && session_cookies(&head.headers).next().is_some() && counts(head);
     asks.then(|| {
         let (sessions, headers) = (snapshot.sessions.clone(), head.headers.clone());
         async move { sessions.refresh(session_cookies(&headers), Instant::now()).await }
@@ -64,15 +76,13 @@ pub fn find(snapshot: &Snapshot, head: &Parts) -> Option<(FoundSession, Arc<Prin
 }
 
 /// The owner of the request's session, and the digest of its key. `None`: no session counts here, because
-/// there is no cookie of one, no page sent the request, or its path takes none.
+/// there is no cookie of one, or the request is none of a page's or a link's.
 ///
 /// # Errors
 /// The session, or its key, has ended (401).
 pub(super) fn owner(snapshot: &Snapshot, head: &Parts) -> Option<Result<SessionOwner, Box<Refusal>>> {
     session_cookies(&head.headers).next()?;
-    if !takes_session(&head.method, head.uri.path())
-        || !page_request::is_of_own_page(&head.uri, &head.headers)
-    {
+    if !counts(head) {
         return None;
     }
     let ended =

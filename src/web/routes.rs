@@ -604,6 +604,9 @@ mod tests {
             assert!(found.route.takes(method), "{method} {path}");
             assert!(matches!(path.strip_prefix('/'), Some(path) if !path.contains('{')), "{path}");
         }
+        for path in crate::proxy::page_session::LINKED {
+            assert!(find(path).unwrap().route.takes(&Method::GET), "{path}");
+        }
     }
 
     #[test]

@@ -783,7 +783,7 @@ const checks = {
     }, { key: ADMIN, expected: /status of 502/ });
   },
   async "figures link to the queries that they come from, by keyboard and below a path of a proxy"() {
-    await below((origin) => tab(async (page) => {
+    await below((origin) => tab(async (page, context) => {
       const shows = (wanted) => page.waitForFunction((words) => new RegExp(words).test(document.querySelector("#origin-text").textContent), wanted);
       const close = async () => {
         await page.keyboard.press("Escape");
@@ -815,10 +815,23 @@ const checks = {
       await (await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers: { authorization: `Bearer ${KEY}` }, body })).text();
       await page.waitForFunction(() => document.querySelector("#of option[value='models:demo-emoji']"), null, { timeout: 30_000 });
       await page.selectOption("#of", "models:demo-emoji");
-      await page.locator("#times-source a").click({ modifiers: ["Control"] });
+      await page.click("#times-source a");
       await shows('^\\{[^]*"first_token_ms"');
       assert.match(await text(page, "origin-status"), /^models:demo-emoji, of /);
+      // The whole answer, in a tab of its own: from the dialog, and as a browser opens any link so.
+      const opened = async (act) => {
+        const [other] = await Promise.all([context.waitForEvent("page"), act()]);
+        await other.waitForLoadState();
+        const shown = await other.locator("body").textContent();
+        await other.close();
+        return shown;
+      };
+      assert.match(await opened(() => page.click("#origin-status a")), /"replicas"/);
       await page.click("#origin-close");
+      assert.match(await opened(() => page.locator("#times-source a").click({ modifiers: ["Control"] })), /"first_token_ms"/);
+      const metrics = page.getByRole("link", { name: "thalweg_tokens_total" });
+      assert.match(await opened(() => metrics.click({ button: "middle" })), /# TYPE thalweg_tokens_total/);
+      assert.equal(await page.locator("#origin[open]").count(), 0);
 
       await open(page, "/llm/usage?since=7d&by=model", origin);
       await page.waitForSelector("#chart-query a");

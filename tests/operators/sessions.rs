@@ -208,6 +208,73 @@ async fn a_cookie_counts_for_requests_of_pages_alone() {
     gateway.stop().await;
 }
 
+/// A link of a page as a browser opens it in a tab of its own.
+fn opening(path: &str, cookie: &str) -> Call {
+    Call::get(path)
+        .without("authorization")
+        .header("accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+        .header("sec-fetch-site", "same-origin")
+        .header("sec-fetch-mode", "navigate")
+        .header("sec-fetch-dest", "document")
+        .header("cookie", cookie)
+}
+
+/// Queries that figures link to open in a tab with the rights of the session's key, and nothing else does.
+#[tokio::test]
+async fn a_link_to_a_query_opens_in_a_tab() {
+    let (gateway, upstream) = serving().await;
+    let mut client = gateway.client(Version::H1).await;
+    let admin = signed_in(&mut client, ADMIN).await;
+    let own = signed_in(&mut client, TOKEN).await;
+    let queries = ["/stats?scope=cluster", "/metrics", "/health", "/v1/models"];
+    for path in queries {
+        for site in ["same-origin", "none"] {
+            let call = opening(path, &admin).header("sec-fetch-site", site);
+            assert_eq!(status(&mut client, call).await, 200, "{path} {site}");
+        }
+        let no_metadata = ["sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"]
+            .into_iter()
+            .fold(opening(path, &admin), Call::without);
+        assert_eq!(status(&mut client, no_metadata).await, 200, "{path} over plain HTTP");
+    }
+    let (_, headers, health) = got(&mut client, opening("/health", &own)).await;
+    assert!(health["details"].is_array(), "{health}");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    let refused = (403, "not_an_administrator".to_owned());
+    assert_eq!(code_of(&mut client, opening("/stats", &own)).await, refused);
+    let missing = (401, "missing_api_key".to_owned());
+    for other in [
+        opening("/stats", &admin).header("sec-fetch-site", "same-site"),
+        opening("/stats", &admin).header("sec-fetch-site", "cross-site"),
+        opening("/stats", &admin).header("sec-fetch-dest", "iframe"),
+        opening("/stats", &admin).header("sec-fetch-dest", "script").header("sec-fetch-mode", "no-cors"),
+        opening("/events", &admin),
+        opening("/streaming-compare", &admin),
+    ] {
+        let shown = format!("{other:?}");
+        assert_eq!(code_of(&mut client, other).await, missing, "{shown}");
+    }
+    for (method, path) in [
+        (Method::POST, "/v1/reload"),
+        (Method::POST, "/v1/keys"),
+        (Method::POST, "/v1/keys/tests"),
+        (Method::DELETE, "/v1/keys/tests"),
+        (Method::POST, "/v1/chat/completions"),
+    ] {
+        let call = Call { method: method.clone(), body: "{}".into(), ..opening(path, &admin) };
+        assert_eq!(code_of(&mut client, call).await, missing, "{method} {path}");
+    }
+    let out = Call { method: Method::DELETE, ..opening("/session", &admin) };
+    assert_eq!(code_of(&mut client, out).await, (403, "not_same_origin".to_owned()));
+    assert_eq!(upstream.log.requests(), 0);
+
+    let out = page(Method::DELETE, "/session").header("cookie", &admin);
+    assert_eq!(status(&mut client, out).await, 200);
+    assert_eq!(code_of(&mut client, opening("/stats", &admin)).await, (401, "session_ended".to_owned()));
+    drop(client);
+    gateway.stop().await;
+}
+
 /// CSRF: neither a form nor a simple request of another page signs in, out, or reloads.
 #[tokio::test]
 async fn other_pages_can_neither_sign_in_nor_out() {

@@ -179,10 +179,10 @@ const partOf = (text, isJson, part) => {
 
 let sourceAsked = 0;
 
-// A browser that follows a link sends no header of a page, so the session would not count: the page asks instead.
+// Beside the figures, and the part that they come from. In a tab of its own a browser shows the whole answer.
 const openSource = async (event) => {
   const link = event.target.closest?.("a.source");
-  if (!link || event.button > 1) return;
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
   const own = ++sourceAsked;
   const at = new URL(link.href);
@@ -197,12 +197,13 @@ const openSource = async (event) => {
     const text = await response.text();
     if (own !== sourceAsked) return;
     byId("origin-text").textContent = partOf(text, /json/.test(response.headers.get("content-type")), part).slice(0, SHOWN_LENGTH);
-    say(byId("origin-status"), `${part ? `${part}, of ` : ""}${at.href}`);
+    say(byId("origin-status"), part ? `${part}, of ` : "");
+    byId("origin-status").append(make("a", { href: at.href, target: "_blank" }, at.href));
   } catch (error) {
     if (own === sourceAsked) say(byId("origin-status"), error.message, true);
   }
 };
-for (const kind of ["click", "auxclick"]) document.addEventListener(kind, openSource);
+document.addEventListener("click", openSource);
 byId("origin-close").addEventListener("click", () => byId("origin").close());
 
 // All tabs share the cookie. The one that signs in or out says so to the others of this gateway.
