@@ -142,6 +142,12 @@ impl RunningRedis {
         Some(DocumentBoard::new(client.clone(), prefix, "stats"))
     }
 
+    /// Where the running requests of replicas are. `None`: there is no Redis.
+    pub(super) fn running_documents(&self) -> Option<DocumentBoard> {
+        let FactExchange { client, prefix } = self.exchange.as_ref()?;
+        Some(DocumentBoard::new(client.clone(), prefix, "running"))
+    }
+
     /// Where events of replicas pass. `None`: there is no Redis.
     pub(super) fn event_channel(&self) -> Option<ReplicaChannel> {
         let FactExchange { client, prefix } = self.exchange.as_ref()?;

@@ -6,13 +6,17 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Instant, sleep},
 };
 
-use super::background::{Background, BackgroundTask};
+use super::{
+    background::{Background, BackgroundTask},
+    running_relay::WantedViews,
+};
 use crate::{
     cluster::{ChannelPlace, RedisFault, ReplicaChannel},
+    exchange::running_view::RunningScope,
     telemetry::{
         Telemetry,
         events::{EventTap, Owner, TappedEvent},
@@ -30,6 +34,9 @@ const MAX_EVENT: usize = 16 * 1024;
 /// Replicas whose numbers are known.
 const MAX_REPLICAS: usize = 256;
 
+/// The topic of a view of all keys' running requests; that of one key's is its id.
+const ALL_KEYS: &str = "";
+
 /// Dropping it ends the task.
 #[derive(Debug)]
 pub(super) struct RunningEventRelay {
@@ -37,7 +44,7 @@ pub(super) struct RunningEventRelay {
     task: BackgroundTask,
 }
 
-/// Starts the task.
+/// Starts the task. Also returns the views of running requests that other replicas want.
 ///
 /// # Errors
 /// The background runtime has ended.
@@ -45,8 +52,9 @@ pub(super) fn start(
     telemetry: Telemetry,
     channel: ReplicaChannel,
     background: &Background,
-) -> io::Result<RunningEventRelay> {
+) -> io::Result<(RunningEventRelay, WantedViews)> {
     let (stop, stopped) = oneshot::channel();
+    let (views, wanted) = watch::channel(Arc::default());
     telemetry.bus.set_missing(None);
     let relay = EventRelay {
         place: telemetry.instance.place(),
@@ -56,6 +64,7 @@ pub(super) fn start(
         sent: 0,
         signed: None,
         listening: None,
+        views,
     };
     let task = background.spawn("events", move || async move {
         tokio::select! {
@@ -64,7 +73,7 @@ pub(super) fn start(
             _ = stopped => {}
         }
     })?;
-    Ok(RunningEventRelay { stop, task })
+    Ok((RunningEventRelay { stop, task }, wanted))
 }
 
 impl RunningEventRelay {
@@ -100,6 +109,8 @@ struct EventRelay {
     /// When this replica last said whether it listens, and what it said.
     signed: Option<(Instant, bool)>,
     listening: Option<(ChannelPlace, LastNumbers)>,
+    /// The views that other replicas want.
+    views: watch::Sender<Arc<[RunningScope]>>,
 }
 
 impl EventRelay {
@@ -113,6 +124,7 @@ impl EventRelay {
                 Err(fault) => {
                     // Afterwards it begins anew.
                     (self.tap, self.signed, self.listening) = (None, None, None);
+                    self.want(Arc::default());
                     if listens {
                         bus.set_missing(Some(format!("Redis: {fault}").into()));
                     }
@@ -128,13 +140,16 @@ impl EventRelay {
 
     async fn round(&mut self, listens: bool) -> Result<(), RedisFault> {
         if self.signed.is_none_or(|(at, said)| said != listens || at.elapsed() >= IDLE_INTERVAL) {
-            let is_heard = self.channel.sign(&self.place, listens).await?;
+            let wanted = self.telemetry.bus.running.keys_of_all();
+            let topics = wanted.iter().map(|key| key.as_deref().unwrap_or(ALL_KEYS).as_bytes().to_vec());
+            let others = self.channel.sign(&self.place, listens, topics.collect()).await?;
             self.signed = Some((Instant::now(), listens));
-            match is_heard {
-                true if self.tap.is_none() => self.tap = Some(self.telemetry.bus.tap()),
-                true => {}
-                false => self.tap = None,
+            match others.count {
+                0 => self.tap = None,
+                _ if self.tap.is_none() => self.tap = Some(self.telemetry.bus.tap()),
+                _ => {}
             }
+            self.want(others.topics.iter().map(|key| (key != ALL_KEYS).then(|| Arc::from(&**key))).collect());
         }
         self.publish().await?;
         if listens {
@@ -143,6 +158,14 @@ impl EventRelay {
             self.listening = None;
             Ok(())
         }
+    }
+
+    fn want(&self, views: Arc<[RunningScope]>) {
+        self.views.send_if_modified(|known| {
+            let is_news = *known != views;
+            *known = views;
+            is_news
+        });
     }
 
     async fn publish(&mut self) -> Result<(), RedisFault> {

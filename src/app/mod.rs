@@ -6,8 +6,8 @@
 //!   `warmup`: connections opened before the first request; `admin`: the worker for operators;
 //!   `batch`: the thread that keeps and runs batches
 //! - [`background`]: the one thread for everything that serves no request and does not block. Its tasks:
-//!   `key_sync`, `cluster`, `stats_task`, `event_relay`, `running_task`, `traces`, the prober, and
-//!   `reload_task`
+//!   `key_sync`, `cluster`, `stats_task`, `event_relay`, `running_task`, `running_relay`, `traces`, the
+//!   prober, and `reload_task`
 //! - `reload`: another snapshot while the gateway runs; `changes`: the differences; `build`: settings to a
 //!   snapshot; `settlement`: the part of a snapshot that settlement reads; `demo`: the built-in provider
 
@@ -24,6 +24,7 @@ mod key_sync;
 pub mod process;
 mod reload;
 mod reload_task;
+mod running_relay;
 mod running_task;
 mod settlement;
 mod start_error;

@@ -22,7 +22,9 @@ use super::{
     event_relay::{self, RunningEventRelay},
     key_sync::{self, KeySyncStart, RunningKeySync},
     reload::Reloader,
-    reload_task, running_task, start_report,
+    reload_task,
+    running_relay::{self, WantedViews},
+    running_task, start_report,
     stats_task::{self, RunningStatsTask, StatsSource},
     steps, traces,
     worker::WorkerConfig,
@@ -80,13 +82,15 @@ struct Running {
     redis: RunningRedis,
     stats: Option<RunningStatsTask>,
     events: Option<RunningEventRelay>,
+    /// The views of running requests that other replicas want, until their task takes it.
+    wanted: Option<WantedViews>,
     exporter: Option<BackgroundTask>,
     ledger: Option<JoinHandle<()>>,
     settlement: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     admin: Option<JoinHandle<()>>,
     batches: Option<JoinHandle<()>>,
-    view: Option<BackgroundTask>,
+    views: Vec<BackgroundTask>,
     prober: Option<BackgroundTask>,
     reload: Option<BackgroundTask>,
 }
@@ -266,7 +270,8 @@ impl Running {
         self.stats = Some(task.map_err(StartError::Thread)?);
         if let Some(channel) = self.redis.event_channel() {
             let task = event_relay::start(own, channel, background);
-            self.events = Some(task.map_err(StartError::Thread)?);
+            let (task, wanted) = task.map_err(StartError::Thread)?;
+            (self.events, self.wanted) = (Some(task), Some(wanted));
         }
         Ok(Some(board))
     }
@@ -284,9 +289,13 @@ impl Running {
         steps::start_workers(bound, gauges, worker, &mut self.workers)?;
         let (admin_addresses, admin) = admin::start(settings.admin_listen.as_ref(), worker)?.unzip();
         self.admin = admin;
-        let watched = (worker.telemetry.bus.clone(), worker.running.clone());
-        let view = running_task::start(watched, self.drain.clone(), background);
-        self.view = Some(view.map_err(StartError::Thread)?);
+        let watched = (worker.telemetry.clone(), worker.running.clone());
+        let view = running_task::start(watched.clone(), self.drain.clone(), background);
+        self.views.push(view.map_err(StartError::Thread)?);
+        if let (Some(documents), Some(wanted)) = (self.redis.running_documents(), self.wanted.take()) {
+            let task = running_relay::start(watched, (documents, wanted), self.drain.clone(), background);
+            self.views.push(task.map_err(StartError::Thread)?);
+        }
         Ok(admin_addresses.unwrap_or_default())
     }
 
@@ -296,7 +305,7 @@ impl Running {
         self.drain.advance(Phase::Draining);
         self.reload.into_iter().for_each(BackgroundTask::join);
         self.prober.into_iter().for_each(BackgroundTask::join);
-        self.view.into_iter().for_each(BackgroundTask::join);
+        self.views.into_iter().for_each(BackgroundTask::join);
         self.admin.into_iter().for_each(join);
         self.workers.into_iter().for_each(join);
         self.batches.into_iter().for_each(join);

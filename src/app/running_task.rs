@@ -1,15 +1,15 @@
 //! The background task that shows running requests to subscribers (`/events?running=true`): one reading of
 //! all workers for all subscribers together. Without a subscriber it sleeps.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use tokio::time::{Duration, Instant, sleep};
 
 use super::background::{Background, BackgroundTask};
 use crate::{
-    exchange::RunningBoard,
+    exchange::{JoinedView, RunningBoard},
     server::{Drain, Phase},
-    telemetry::events::EventBus,
+    telemetry::Telemetry,
 };
 
 /// Between two views, at least.
@@ -27,29 +27,36 @@ const EARLY_SHARE: u32 = SHARE / 10;
 /// # Errors
 /// The background runtime has ended.
 pub(super) fn start(
-    (bus, board): (EventBus, RunningBoard),
+    (telemetry, board): (Telemetry, RunningBoard),
     drain: Drain,
     background: &Background,
 ) -> io::Result<BackgroundTask> {
     background.spawn("running", move || async move {
         tokio::select! {
-            () = run(bus, board) => {}
+            () = run(telemetry, board) => {}
             () = drain.reached(Phase::Draining) => {}
         }
     })
 }
 
-async fn run(bus: EventBus, board: RunningBoard) {
+async fn run(telemetry: Telemetry, board: RunningBoard) {
+    let bus = &telemetry.bus;
     loop {
         let scopes = bus.running.scopes();
         if scopes.is_empty() {
             bus.running.subscribed().await;
             continue;
         }
-        let mut reading = board.read(Arc::clone(&scopes)).await;
+        let keys = scopes.iter().map(|scope| scope.key.clone()).collect();
+        let mut reading = board.read(keys).await;
         let formatting = Instant::now();
         for (scope, view) in scopes.iter().zip(&mut reading.views) {
-            bus.publish_running(scope, view.is_empty(), || view.json());
+            if scope.of_all {
+                let joined = JoinedView::new(telemetry.instance.name(), view, &scope.key, &board.others());
+                bus.publish_running(scope, joined.is_empty(), || joined.json());
+            } else {
+                bus.publish_running(scope, view.is_empty(), || view.json());
+            }
         }
         let took = reading.took.max(formatting.elapsed());
         pause(took, bus.running.subscribed()).await;

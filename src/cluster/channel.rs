@@ -6,38 +6,49 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::{RedisClient, RedisFault, RedisScript, numbers};
+use super::{RedisClient, RedisFault, RedisScript};
 
 /// A replica that has not said for so long that it listens does not count.
 const LISTENER_LIFE: Duration = Duration::from_secs(3);
 /// Lines that are kept, and for how long after the last one.
 const MAX_LINES: usize = 1000;
 const LINE_LIFE: Duration = Duration::from_secs(10);
+/// Topics of a replica, and of all others together.
+const MAX_TOPICS: usize = 16;
 /// Lines that are read at once.
 const MAX_READ: usize = 500;
 
-/// KEYS: the listeners. ARGV: the replica, its life as a listener (0: it does not listen). The number of
-/// other listeners.
+/// KEYS: the listeners. ARGV: the replica, its life as a listener (0: it does not listen), and the topics
+/// that it wants. The number of other listeners, and their topics. A topic is a field of its own, behind a
+/// line break and the replica.
 const SIGN: &str = "\
 local time = redis.call('TIME')
-local now, count = time[1] * 1000 + math.floor(time[2] / 1000), 0
+local now, found = time[1] * 1000 + math.floor(time[2] / 1000), {'0'}
+local own, count = '\\n' .. ARGV[1] .. '\\n', 0
 local listeners = redis.call('HGETALL', KEYS[1])
 for i = 1, #listeners, 2 do
-  if listeners[i] ~= ARGV[1] then
-    if tonumber(listeners[i + 1]) > now then
-      count = count + 1
+  local field = listeners[i]
+  local is_topic = string.sub(field, 1, 1) == '\\n'
+  if field ~= ARGV[1] and string.sub(field, 1, #own) ~= own then
+    if tonumber(listeners[i + 1]) <= now then
+      redis.call('HDEL', KEYS[1], field)
+    elseif is_topic then
+      found[#found + 1] = string.sub(field, string.find(field, '\\n', 2, true) + 1)
     else
-      redis.call('HDEL', KEYS[1], listeners[i])
+      count = count + 1
     end
   end
 end
+found[1] = tostring(count)
 if tonumber(ARGV[2]) > 0 then
-  redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now + tonumber(ARGV[2])))
+  local ends = string.format('%.0f', now + tonumber(ARGV[2]))
+  redis.call('HSET', KEYS[1], ARGV[1], ends)
+  for i = 3, #ARGV do redis.call('HSET', KEYS[1], own .. ARGV[i], ends) end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 elseif #listeners > 0 then
   redis.call('HDEL', KEYS[1], ARGV[1])
 end
-return {count}";
+return found";
 /// KEYS: the lines. ARGV: how many are kept, for how long, and the new ones.
 const PUT: &str = "\
 for i = 3, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[1], '*', 'l', ARGV[i]) end
@@ -66,6 +77,14 @@ pub struct ReplicaChannel {
     lines: String,
 }
 
+/// The other replicas that listen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherListeners {
+    pub count: usize,
+    /// The topics that they want, each once.
+    pub topics: Vec<String>,
+}
+
 /// Where a listener has read to.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelPlace(Vec<u8>);
@@ -78,17 +97,28 @@ impl ReplicaChannel {
         Self { client, lines: format!("{listeners}:lines"), listeners }
     }
 
-    /// Says whether the replica `me` listens, and returns whether another one does. To be said again every
-    /// second.
+    /// Says whether the replica `me` listens and which topics it wants, and returns what the others have
+    /// said. To be said again every second.
     ///
     /// # Errors
     /// As [`RedisClient::call`].
-    pub async fn sign(&self, me: &str, listens: bool) -> Result<bool, RedisFault> {
+    pub async fn sign(
+        &self,
+        me: &str,
+        listens: bool,
+        topics: Vec<Vec<u8>>,
+    ) -> Result<OtherListeners, RedisFault> {
         let life = if listens { LISTENER_LIFE } else { Duration::ZERO };
-        let args = [me.as_bytes().to_vec(), life.as_millis().to_string().into_bytes()];
+        let mut args = vec![me.as_bytes().to_vec(), life.as_millis().to_string().into_bytes()];
+        args.extend(topics.into_iter().take(MAX_TOPICS));
         let answer = self.client.run(&RedisScript::new(SIGN), &self.listeners, &args).await?;
-        let [others] = numbers(&answer).ok_or(RedisFault::Form)?;
-        Ok(others > 0)
+        let mut said = texts(answer)?.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned());
+        let count = said.next().and_then(|count| count.parse().ok()).ok_or(RedisFault::Form)?;
+        let mut topics: Vec<String> = said.collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics.truncate(MAX_TOPICS);
+        Ok(OtherListeners { count, topics })
     }
 
     /// Appends lines. Beyond the bound the oldest of all are gone.
@@ -109,10 +139,14 @@ impl ReplicaChannel {
     pub async fn read(&self, place: &mut ChannelPlace) -> Result<Vec<Vec<u8>>, RedisFault> {
         let args = [place.0.clone(), MAX_READ.to_string().into_bytes()];
         let answer = self.client.run(&RedisScript::new(READ), &self.lines, &args).await?;
-        let Value::Array(values) = answer else { return Err(RedisFault::Form) };
-        let text = |value| if let Value::BulkString(bytes) = value { Some(bytes) } else { None };
-        let mut texts = values.into_iter().map_while(text);
+        let mut texts = texts(answer)?.into_iter();
         place.0 = texts.next().ok_or(RedisFault::Form)?;
         Ok(texts.collect())
     }
+}
+
+fn texts(answer: Value) -> Result<Vec<Vec<u8>>, RedisFault> {
+    let Value::Array(values) = answer else { return Err(RedisFault::Form) };
+    let text = |value| if let Value::BulkString(bytes) = value { Some(bytes) } else { None };
+    Ok(values.into_iter().map_while(text).collect())
 }

@@ -30,7 +30,7 @@ pub mod values;
 pub use address::RedisUrl;
 pub use authority::RedisAuthority;
 pub use board::DocumentBoard;
-pub use channel::{ChannelPlace, ReplicaChannel};
+pub use channel::{ChannelPlace, OtherListeners, ReplicaChannel};
 pub use client::RedisClient;
 pub use fault::RedisFault;
 pub use keeper::RedisKeeper;

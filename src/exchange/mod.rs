@@ -13,7 +13,7 @@
 //! - [`wasted`]: attempts that gave the client no answer
 //! - [`phase`]: the words for a stage
 //! - [`progress`]: how far a stream has come; [`running`]: the requests under way; [`running_view`]: those
-//!   that a viewer sees, from all workers over the [`running_board`]
+//!   that a viewer sees, from all workers over the [`running_board`], and with [`replica_views`] of others
 //! - [`completion`]: the duty to report that a request has [`completed`]; [`queue`]: a worker's completions
 //!   that wait for settlement
 
@@ -27,6 +27,7 @@ pub mod phase;
 pub mod progress;
 pub mod queue;
 pub mod record;
+pub mod replica_views;
 pub mod reuse;
 pub mod route;
 pub mod running;
@@ -45,6 +46,7 @@ pub use phase::phase;
 pub use progress::{AddedSoFar, PassedText, StreamProgress};
 pub use queue::CompletionQueue;
 pub use record::{OnDisconnect, RequestRecord, ResponseMode};
+pub use replica_views::{JoinedView, ReplicaViews};
 pub use reuse::{ReuseKind, ReusedAnswer};
 pub use route::RequestRoute;
 pub use running::{AttemptStage, RunningRequest};

@@ -3,7 +3,10 @@
 //! turn share the next one, if they want the same requests: however many read, each worker looks through its
 //! table ten times a second at most.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::{Arc, Mutex as StdMutex, PoisonError},
+};
 
 use tokio::{
     sync::{Mutex, mpsc, watch},
@@ -13,6 +16,7 @@ use tokio::{
 
 use super::{
     queue::CompletionQueue,
+    replica_views::ReplicaViews,
     running::RunningTable,
     running_view::{RunningScope, RunningView},
 };
@@ -32,6 +36,8 @@ pub struct RunningBoard(Arc<BoardState>);
 struct BoardState {
     asks: watch::Sender<Option<RunningAsk>>,
     last: Mutex<Option<RunningReading>>,
+    /// As they were read last, while a viewer wants them.
+    others: StdMutex<Arc<[ReplicaViews]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +61,16 @@ pub struct RunningReading {
 }
 
 impl RunningBoard {
+    /// The views of the other replicas.
+    #[must_use]
+    pub fn others(&self) -> Arc<[ReplicaViews]> {
+        Arc::clone(&self.0.others.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn set_others(&self, views: Arc<[ReplicaViews]>) {
+        *self.0.others.lock().unwrap_or_else(PoisonError::into_inner) = views;
+    }
+
     /// Answers readers with the requests of one worker, until it is dropped.
     pub async fn answer(self, requests: Rc<CompletionQueue>) {
         let mut asks = self.0.asks.subscribe();

@@ -17,7 +17,7 @@ use super::{
 use crate::base::{RequestId, Stage};
 
 /// Rows of a view.
-const MAX_ROWS: usize = 100;
+pub(super) const MAX_ROWS: usize = 100;
 /// A stream that was silent for so long has stalled; a request without its first token waits.
 const LONG: Duration = Duration::from_secs(2);
 /// Bytes of a model's name.

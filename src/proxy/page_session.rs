@@ -1,6 +1,6 @@
 //! A page's session in the place of a key. It counts where a request shows no key, comes from a page of this
-//! gateway ([`page_request`]), and asks for one of the paths that pages ask for; and for a link that is opened
-//! in a tab, where its path only shows something. Nowhere else.
+//! gateway ([`page_request`]), and asks for one of the paths that pages ask for; and for a link that is
+//! opened in a tab, where its path only shows something. Nowhere else.
 
 use std::{sync::Arc, time::Instant};
 
@@ -57,7 +57,8 @@ fn counts(head: &Parts) -> bool {
         || (is_link && is_opened_in_a_tab(&head.headers))
 }
 
-/// Asks the other replicas for the sessions of a request for which one counts. `None`: there is nothing to ask.
+/// Asks the other replicas for the sessions of a request for which one counts. `None`: there is nothing to
+/// ask.
 pub fn refresh(snapshot: &Snapshot, head: &Parts) -> Option<impl Future<Output = ()>> {
     let asks =
         snapshot.sessions.are_shared() && session_cookies(&head.headers).next().is_some() && counts(head);

@@ -25,7 +25,7 @@ use tokio::sync::{
     watch,
 };
 
-use super::running_feeds::RunningFeeds;
+use super::running_feeds::{FeedScope, RunningFeeds};
 use crate::base::gauge::{Gauge, GaugeGuard};
 
 /// Events that wait for a subscriber; beyond it the oldest are dropped.
@@ -176,8 +176,8 @@ impl EventBus {
         format!("event: {name}\ndata: {{\"instance\":{instance}{comma}{rest}\n\n").into()
     }
 
-    /// Shows the running requests of a scope: a key's, or all. A view in which nothing runs is shown once.
-    pub fn publish_running(&self, scope: &Option<Arc<str>>, is_empty: bool, data: impl FnOnce() -> String) {
+    /// Shows the running requests of a scope. A view in which nothing runs is shown once.
+    pub fn publish_running(&self, scope: &FeedScope, is_empty: bool, data: impl FnOnce() -> String) {
         self.running.put(scope, is_empty, || self.text("running", &data()));
     }
 
@@ -262,7 +262,8 @@ impl EventBus {
     /// The same subscriber, which also receives the views of running requests.
     #[must_use]
     pub fn with_running(&self, subscriber: Subscriber) -> Subscriber {
-        let feed = self.running.subscribe(subscriber.slot.key.clone());
+        let scope = FeedScope { key: subscriber.slot.key.clone(), of_all: subscriber.cluster.is_some() };
+        let feed = self.running.subscribe(scope);
         Subscriber { running: Some(feed), ..subscriber }
     }
 }

@@ -9,8 +9,14 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-/// A key's id. `None`: the operator.
-type FeedScope = Option<Arc<str>>;
+/// The requests that a view is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FeedScope {
+    /// Of this key's id. `None`: of all keys, for the operator.
+    pub key: Option<Arc<str>>,
+    /// Also those of the other replicas.
+    pub of_all: bool,
+}
 
 /// Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +59,19 @@ impl RunningFeeds {
         let mut feeds = self.0.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         feeds.retain(|_, feed| feed.events.receiver_count() > 0);
         feeds.keys().cloned().collect()
+    }
+
+    /// The keys of views that are wanted of the other replicas, too.
+    #[must_use]
+    pub fn keys_of_all(&self) -> Vec<Option<Arc<str>>> {
+        let feeds = self.0.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = feeds.iter().filter(|(scope, feed)| scope.of_all && feed.events.receiver_count() > 0);
+        wanted.map(|(scope, _)| scope.key.clone()).collect()
+    }
+
+    #[must_use]
+    pub fn has_readers_of_all(&self) -> bool {
+        !self.keys_of_all().is_empty()
     }
 
     /// Returns when a subscriber has come. For one waiter.

@@ -519,7 +519,8 @@ const checks = {
       });
       const cells = await row.jsonValue();
       assert.match(cells[4], /ms|s/);
-      assert(cells.length === 9 && cells[3] === "demo", cells.join("|"));
+      assert(cells.length === 10 && cells[3] === "demo", cells.join("|"));
+      assert(await page.locator("#running td:nth-child(10)").first().isHidden(), "one gateway needs no name");
       await page.waitForFunction(() => Number.parseFloat(document.querySelector("#running tbody td:nth-child(7)")?.textContent) > 20);
       assert.match(await text(page, "running-status"), /^\d under way/);
       await page.fill("#filter", "no such words");
@@ -582,7 +583,7 @@ const checks = {
   async "a stalled stream is first, says so once, and a name with markup is text"() {
     await tab(async (page) => {
       const name = "<img src=x onerror=document.title='run'><b>bold</b>";
-      const row = (id, more) => ({ request_id: id, path: "/v1/chat/completions", principal: "k", model_asked: name, provider: "<i>p</i>", phase: "mid_stream", state: "running", age_us: 9e6, ttft_us: 2e5, quiet_us: 2e4, events: 9, tokens_out: 9, tokens_per_s: 1.5, added_max_ns: 31_000, ...more });
+      const row = (id, more) => ({ request_id: id, path: "/v1/chat/completions", principal: "k", model_asked: name, provider: "<i>p</i>", phase: "mid_stream", state: "running", instance: "gateway-b", age_us: 9e6, ttft_us: 2e5, quiet_us: 2e4, events: 9, tokens_out: 9, tokens_per_s: 1.5, added_max_ns: 31_000, ...more });
       const rows = [row("a", { state: "stalled", quiet_us: 12.5e6 }), row("b", { state: "waiting", phase: "before_first_token", ttft_us: undefined }), row("c"), row("c")];
       await page.addInitScript((view) => {
         const ask = globalThis.fetch;
@@ -591,14 +592,16 @@ const checks = {
           const event = new TextEncoder().encode(`event: running\ndata: ${JSON.stringify(view)}\n\n`);
           return Promise.resolve(new Response(new ReadableStream({ start: (stream) => stream.enqueue(event) })));
         };
-      }, { requests: 7, stalled: 1, waiting: 1, left_out: 3, workers_missing: 1, rows });
+      }, { requests: 7, stalled: 1, waiting: 1, left_out: 3, workers_missing: 1, replicas: [{ instance: "gateway-a" }, { instance: "gateway-b" }], rows });
       await open(page, "/dashboard");
       await page.waitForFunction(() => document.querySelectorAll("#running tbody tr").length === 4);
       const first = page.locator("#running tbody tr").first();
       assert.equal(await first.locator(".state.bad").textContent(), "silent 12.50 s");
       assert.equal(await first.locator("td").nth(2).textContent(), name);
       assert.equal(await page.locator("#running img, #running b, #running i").count(), 0);
-      assert.equal(await text(page, "running-status"), "7 under way, 1 stalled, 1 waiting for a first token, 4 shown, 1 of the workers missing.");
+      const replica = first.locator("td").nth(9);
+      assert(await replica.isVisible() && (await replica.textContent()) === "gateway-b", "where there are several");
+      assert.equal(await text(page, "running-status"), "7 under way at 2 replicas, 1 stalled, 1 waiting for a first token, 4 shown, 1 of the workers missing.");
       assert.equal(await text(page, "running-say"), "1 stream has stalled.");
       await shoot(page, "dashboard-stalled");
       await audit(page);

@@ -18,7 +18,7 @@ use crate::{
     upstream::{Speaks, Upstream, script},
 };
 
-async fn replica(upstream: &Upstream, url: Option<RedisUrl>, name: &str) -> Gateway {
+pub async fn replica(upstream: &Upstream, url: Option<RedisUrl>, name: &str) -> Gateway {
     let plan = crate::operators::statistics::plan(&[upstream]).with(|settings| {
         settings.instance = Some(name.to_owned());
         let other = TokenSettings::plain("other", Secret::new("sk-other".to_owned()));
@@ -29,7 +29,7 @@ async fn replica(upstream: &Upstream, url: Option<RedisUrl>, name: &str) -> Gate
     plan.start().await
 }
 
-fn with(key: &str, call: Call) -> Call {
+pub fn with(key: &str, call: Call) -> Call {
     call.header("authorization", &format!("Bearer {key}"))
 }
 
@@ -100,7 +100,7 @@ async fn nothing_is_published_without_a_subscriber() {
     let two = replica(&upstream, Some(server.url()), "two").await;
     super::limits::until_known(&server, 2).await;
     let mut watching = one.client(Version::H1).await;
-    let mut feed = watching.send(with(ADMIN, Call::get("/events"))).await;
+    let mut feed = watching.send(with(ADMIN, Call::get("/events?running=true"))).await;
     let mut rest = String::new();
     let mut client = two.client(Version::H1).await;
     let ends = tokio::time::Instant::now() + Duration::from_millis(1500);
@@ -109,8 +109,10 @@ async fn nothing_is_published_without_a_subscriber() {
     }
     until_row(&one, ADMIN, &mut feed, &mut rest, "one").await;
     assert!(!rest.contains(r#""instance":"two""#), "{rest}");
-    let stored = server.ask(&["KEYS", "thalweg:1:{events}*"]).await;
-    assert!(stored.contains("*0"), "{stored}");
+    for keys in ["thalweg:1:{events}*", "thalweg:1:{running}*"] {
+        let stored = server.ask(&["KEYS", keys]).await;
+        assert!(stored.contains("*0"), "{stored}");
+    }
     drop((feed, watching, client));
     one.stop().await;
     two.stop().await;

@@ -8,6 +8,7 @@ mod events;
 mod facts;
 mod limits;
 mod nodes;
+mod running;
 mod sentinel;
 mod server;
 mod sessions;

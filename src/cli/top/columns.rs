@@ -14,7 +14,10 @@ pub(super) struct TopColumn {
 /// The place of the model's column, which takes the width that is left.
 pub(super) const MODEL: usize = 2;
 
-pub(super) const COLUMNS: [TopColumn; 9] = [
+/// The place of the replica's column, which is there where several are shown.
+pub(super) const REPLICA: usize = 9;
+
+pub(super) const COLUMNS: [TopColumn; 10] = [
     text("PHASE", 12, phase),
     text("KEY", 10, |row| or_dash(&row.principal)),
     text("MODEL", 11, |row| or_dash(&row.model_asked)),
@@ -24,6 +27,7 @@ pub(super) const COLUMNS: [TopColumn; 9] = [
     figure("TOKENS", 6, |row| short_count(row.tokens_out)),
     figure("TOK/S", 5, |row| row.tokens_per_s.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"))),
     figure("ADDED", 6, |row| short_time(row.added_max_ns.map(|time| time as f64 / 1e3))),
+    text("REPLICA", 12, |row| or_dash(&row.instance)),
 ];
 
 const fn text(title: &'static str, width: usize, text: fn(&TopRow) -> String) -> TopColumn {

@@ -19,7 +19,10 @@ use crate::{
     wire::{Event, Scanner},
 };
 
-const PATH: &str = "/events?running=true";
+/// The requests of the asked gateway, which come at once.
+pub(super) const OF_ONE: &str = "/events?running=true";
+/// Also those of the other replicas, which come within three seconds.
+pub(super) const OF_ALL: &str = "/events?running=true&scope=cluster";
 /// For the head of the answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A gateway sends a comment every fifteen seconds.
@@ -59,10 +62,10 @@ enum FeedEnd {
 }
 
 /// Follows the events until the receiver has gone or the gateway refuses.
-pub(super) async fn follow(target: Target, news: Sender<FeedNews>) {
+pub(super) async fn follow(target: Target, path: &'static str, news: Sender<FeedNews>) {
     let mut wait = FIRST_WAIT;
     loop {
-        let (reason, was_live) = match subscribe(&target, &news).await {
+        let (reason, was_live) = match subscribe(&target, path, &news).await {
             FeedEnd::Unwanted => return,
             FeedEnd::Broken { reason, was_live } => (reason, was_live),
             FeedEnd::Refused(reason) => {
@@ -80,11 +83,11 @@ pub(super) async fn follow(target: Target, news: Sender<FeedNews>) {
     }
 }
 
-async fn subscribe(target: &Target, news: &Sender<FeedNews>) -> FeedEnd {
+async fn subscribe(target: &Target, path: &str, news: &Sender<FeedNews>) -> FeedEnd {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let headers = HeaderMap::new();
     let accept = "text/event-stream";
-    let request = Request { method: Method::GET, path: PATH, headers: &headers, accept, content_type: &[] };
+    let request = Request { method: Method::GET, path, headers: &headers, accept, content_type: &[] };
     let deadline = Deadline::new(DeadlineKind::FirstToken, CONNECT_TIMEOUT);
     let mut response = match upstream.send(target, &request, ByteList::new(), deadline).await {
         Ok(response) => response,

@@ -38,7 +38,7 @@ use crate::{
     base::{Secret, spawn::Tasks},
     upstream::Target,
 };
-use columns::COLUMNS;
+use columns::{COLUMNS, REPLICA};
 use feed::FeedNews;
 use keys::KeyOutcome;
 use state::TopState;
@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         let (news, receiver) = mpsc::channel(MAX_WAITING);
         let tasks = Tasks::new();
-        tasks.spawn(feed::follow(target, news));
+        tasks.spawn(feed::follow(target, if is_live { feed::OF_ALL } else { feed::OF_ONE }, news));
         if is_live { watch(&mut state, receiver).await } else { print(&mut state, receiver).await }
     })
 }
@@ -146,13 +146,12 @@ async fn print(state: &mut TopState, mut news: mpsc::Receiver<FeedNews>) -> Resu
     let mut out = io::stdout().lock();
     writeln!(out, "{}", summary(&state.view))?;
     if !rows.is_empty() {
-        let text_columns = COLUMNS.iter().filter(|column| !column.is_figure).count();
-        let mut table = Table::with_text_columns(
-            text_columns,
-            COLUMNS.iter().map(|column| column.title.to_owned()).collect(),
-        );
+        let columns = &COLUMNS[..REPLICA];
+        let text_columns = columns.iter().filter(|column| !column.is_figure).count();
+        let titles = columns.iter().map(|column| column.title.to_owned()).collect();
+        let mut table = Table::with_text_columns(text_columns, titles);
         for row in rows {
-            table.add(COLUMNS.iter().map(|column| (column.text)(row)).collect());
+            table.add(columns.iter().map(|column| (column.text)(row)).collect());
         }
         write!(out, "{table}")?;
     }

@@ -10,7 +10,7 @@ use ratatui::{
 use tokio::time::Instant;
 
 use super::{
-    columns::{COLUMNS, MODEL, TopColumn, short_time},
+    columns::{COLUMNS, MODEL, REPLICA, TopColumn, short_time},
     state::{Focus, Reach, TopState},
     summary,
     view::TopRow,
@@ -49,7 +49,7 @@ fn paint(buffer: &mut Buffer, area: Rect, state: &mut TopState) {
     order(buffer, area, state);
     let room = usize::from(area.height - HEAD_LINES - 1);
     state.page = room;
-    let widths = widths(usize::from(area.width));
+    let widths = widths(usize::from(area.width), state.has_replicas());
     let heads = |column: &TopColumn| column.title.to_owned();
     line(buffer, area, HEAD_LINES - 1, &cells(&widths, heads), BAR);
     let rows = state.shown();
@@ -109,9 +109,15 @@ fn sums(buffer: &mut Buffer, area: Rect, state: &TopState) {
         return put(buffer, area, (1, 1), &text, BAD);
     }
     let mut text = summary(&state.view);
-    if let Some((sums, requests, tokens)) = state.rates() {
+    if state.has_replicas() {
+        text.push_str(&format!(" at {} replicas", state.view.replicas.len()));
+    }
+    if let Some((requests, tokens)) = state.rates() {
+        text.push_str(&format!("   {requests:.1} requests/s   {tokens:.0} tokens/s"));
+    }
+    if let Some(sums) = state.sums_of_one() {
         text.push_str(&format!(
-            "   {requests:.1} requests/s   {tokens:.0} tokens/s   {} failed   {} refused   {} connections",
+            "   {} failed   {} refused   {} connections",
             sums.failed, sums.refused, sums.in_flight.connections
         ));
     }
@@ -151,6 +157,7 @@ fn detail(buffer: &mut Buffer, area: Rect, state: &TopState, (row, runs): (&TopR
     let lines = [
         ("Request", row.request_id.clone()),
         ("State", end),
+        ("Replica", if row.instance.is_empty() { &state.view.instance } else { &row.instance }.clone()),
         ("Phase", row.phase.replace('_', " ")),
         ("Key", row.principal.clone()),
         ("Model", row.model_asked.clone()),
@@ -184,9 +191,12 @@ fn style_of(row: &TopRow) -> Style {
 }
 
 /// The widths of all columns. The model's takes the rest, as far as it needs it; then the other names.
-fn widths(width: usize) -> [usize; COLUMNS.len()] {
+/// A column without a width is not shown.
+fn widths(width: usize, has_replicas: bool) -> [usize; COLUMNS.len()] {
     let mut widths = COLUMNS.each_ref().map(|column| column.width);
-    let mut rest = width.saturating_sub(widths.iter().sum::<usize>() + COLUMNS.len() - 1);
+    let shown = if has_replicas { COLUMNS.len() } else { COLUMNS.len() - 1 };
+    widths[REPLICA] *= usize::from(has_replicas);
+    let mut rest = width.saturating_sub(widths.iter().sum::<usize>() + shown - 1);
     let needed = MAX_MODEL - widths[MODEL];
     for (place, most) in [(MODEL, needed), (MODEL - 1, 14), (MODEL + 1, 14)] {
         let more = rest.min(most);
@@ -201,7 +211,7 @@ fn widths(width: usize) -> [usize; COLUMNS.len()] {
 /// The cells of a row in one text.
 fn cells(widths: &[usize], text: impl Fn(&TopColumn) -> String) -> String {
     let mut line = String::new();
-    for (column, width) in COLUMNS.iter().zip(widths) {
+    for (column, width) in COLUMNS.iter().zip(widths).filter(|(_, width)| **width > 0) {
         let cell = fit(&text(column), *width);
         let pad = " ".repeat(width.saturating_sub(wide(&cell)));
         let (before, after) = if column.is_figure { (pad.as_str(), "") } else { ("", pad.as_str()) };
@@ -255,7 +265,7 @@ mod tests {
     use tokio::time::Duration;
 
     use super::*;
-    use crate::cli::top::{feed::FeedNews, state::tests::view};
+    use crate::cli::top::{feed::FeedNews, state::tests::view, view::TopReplica};
 
     /// The lines of a screen of this size.
     fn shown(state: &mut TopState, (width, height): (u16, u16)) -> Vec<String> {
@@ -302,7 +312,22 @@ mod tests {
         state.open();
         let lines = shown(&mut state, (80, 24));
         assert!(lines[3].contains("Request") && lines[3].ends_with("r30"), "{lines:#?}");
-        assert!(lines[15].contains("Added by thalweg"), "{lines:#?}");
+        assert!(lines[16].contains("Added by thalweg"), "{lines:#?}");
+    }
+
+    #[tokio::test]
+    async fn rows_of_several_replicas_have_their_names() {
+        let mut view = view(&[("a", "running", "m", 1)]);
+        view.rows[0].instance = "gateway-7".to_owned();
+        view.replicas = vec![TopReplica::default(), TopReplica::default()];
+        let mut state = state(&[]);
+        state.take(FeedNews::View(view));
+        let lines = shown(&mut state, (100, 24));
+        assert!(lines[3].ends_with("REPLICA") && lines[4].ends_with("gateway-7"), "{lines:#?}");
+        assert_eq!(lines[1], " 1 under way at 2 replicas");
+        assert!(shown(&mut state, (80, 24))[4].ends_with('–'), "the figures go before it");
+        state.open();
+        assert!(shown(&mut state, (80, 24))[5].ends_with("gateway-7"));
     }
 
     #[tokio::test]

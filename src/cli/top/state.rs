@@ -1,7 +1,10 @@
 //! The state of the screen: the last view, its order, the words that filter it, the row that is chosen, the
 //! rates. Knows nothing of terminals.
 
-use std::{cmp::Ordering, collections::VecDeque};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, VecDeque},
+};
 
 use tokio::time::{Duration, Instant};
 
@@ -115,7 +118,8 @@ pub(super) struct TopState {
     /// The request that is looked at, as it was seen last, and whether it runs.
     pub(super) detail: Option<(TopRow, bool)>,
     ended: VecDeque<EndedRequest>,
-    sums: VecDeque<(Instant, TopSums)>,
+    /// By the replica.
+    sums: BTreeMap<String, VecDeque<(Instant, TopSums)>>,
     pub(super) lost: u64,
 }
 
@@ -135,7 +139,7 @@ impl TopState {
             page: 1,
             detail: None,
             ended: VecDeque::new(),
-            sums: VecDeque::new(),
+            sums: BTreeMap::new(),
             lost: 0,
         }
     }
@@ -147,9 +151,10 @@ impl TopState {
             FeedNews::View(view) => self.take_view(view),
             FeedNews::Sums(sums) => {
                 let now = Instant::now();
-                self.sums.push_back((now, sums));
-                while self.sums.get(1).is_some_and(|(at, _)| *at + RATE_WINDOW <= now) {
-                    self.sums.pop_front();
+                let own = self.sums.entry(sums.instance.clone()).or_default();
+                own.push_back((now, sums));
+                while own.get(1).is_some_and(|(at, _)| *at + RATE_WINDOW <= now) {
+                    own.pop_front();
                 }
             }
             FeedNews::Ended(request) => {
@@ -173,6 +178,13 @@ impl TopState {
         if self.is_paused {
             return;
         }
+        // Sums of replicas that have gone count no more.
+        let gone = |name: &str| {
+            let is_in = |view: &TopView| view.replicas.iter().any(|replica| replica.instance == name);
+            is_in(&self.view) && !is_in(&view)
+        };
+        let gone: Vec<String> = self.sums.keys().filter(|name| gone(name)).cloned().collect();
+        self.sums.retain(|name, _| !gone.contains(name));
         self.view = view;
         if let Some((detail, runs)) = &mut self.detail {
             let found = self.view.rows.iter().find(|row| row.request_id == detail.request_id);
@@ -232,19 +244,41 @@ impl TopState {
         self.ended.iter().rev().find(|ended| ended.request_id == row.request_id)
     }
 
-    /// The last sums, with requests and tokens per second. `None`: the key sees no sums.
-    pub(super) fn rates(&self) -> Option<(&TopSums, f64, f64)> {
-        let (first_at, first) = self.sums.front()?;
-        let (_, last) = self.sums.back()?;
-        let seconds = first_at.elapsed().as_secs_f64().max(1.0);
-        let rate = |a: u64, b: u64| b.saturating_sub(a) as f64 / seconds;
-        Some((last, rate(first.requests, last.requests), rate(first.tokens.output, last.tokens.output)))
+    /// Whether the view is of several replicas.
+    pub(super) fn has_replicas(&self) -> bool {
+        self.view.replicas.len() > 1
+    }
+
+    /// Requests and tokens per second, of all replicas that are shown. `None`: the key sees no sums.
+    pub(super) fn rates(&self) -> Option<(f64, f64)> {
+        let each = self.sums.values().filter_map(|sums| {
+            let ((first_at, first), (_, last)) = (sums.front()?, sums.back()?);
+            let seconds = first_at.elapsed().as_secs_f64().max(1.0);
+            let rate = |a: u64, b: u64| b.saturating_sub(a) as f64 / seconds;
+            Some((rate(first.requests, last.requests), rate(first.tokens.output, last.tokens.output)))
+        });
+        each.reduce(|(requests, tokens), (more, more_tokens)| (requests + more, tokens + more_tokens))
+    }
+
+    /// The last sums of a gateway that is alone. A replica says its own only when they have changed, so that
+    /// those of several are not known together.
+    pub(super) fn sums_of_one(&self) -> Option<&TopSums> {
+        let sums = self.sums.get(&self.view.instance).filter(|_| !self.has_replicas())?;
+        sums.back().map(|(_, sums)| sums)
     }
 }
 
 fn has_words(row: &TopRow, words: &[String]) -> bool {
-    let texts =
-        [&row.request_id, &row.principal, &row.model_asked, &row.provider, &row.path, &row.phase, &row.state];
+    let texts = [
+        &row.request_id,
+        &row.instance,
+        &row.principal,
+        &row.model_asked,
+        &row.provider,
+        &row.path,
+        &row.phase,
+        &row.state,
+    ];
     let all = texts.map(|text| text.to_lowercase()).join(" ");
     words.iter().all(|word| all.contains(word))
 }
@@ -252,6 +286,7 @@ fn has_words(row: &TopRow, words: &[String]) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::cli::top::view::TopReplica;
 
     /// A view of these requests: id, state, model, tokens.
     pub(in crate::cli::top) fn view(rows: &[(&str, &str, &str, u64)]) -> TopView {
@@ -317,7 +352,19 @@ pub(super) mod tests {
             state.take(FeedNews::Sums(sums));
             tokio::time::advance(Duration::from_secs(10)).await;
         }
-        assert_eq!(state.rates().map(|(_, requests, _)| requests.round()), Some(5.0));
+        assert_eq!(state.rates().map(|(requests, _)| requests.round()), Some(5.0));
+        assert_eq!(state.sums_of_one().map(|sums| sums.requests), Some(110));
+        let replicas = ["", "two"].map(|name| TopReplica { instance: name.to_owned() });
+        state.take(FeedNews::View(TopView { replicas: replicas.to_vec(), ..view(&[]) }));
+        for requests in [0, 100] {
+            let sums = TopSums { requests, instance: "two".to_owned(), ..TopSums::default() };
+            state.take(FeedNews::Sums(sums));
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        assert_eq!(state.rates().map(|(requests, _)| requests.round()), Some(8.0), "of both");
+        assert!(state.sums_of_one().is_none());
+        state.take(FeedNews::View(TopView { replicas: replicas[..1].to_vec(), ..view(&[]) }));
+        assert_eq!(state.rates().map(|(requests, _)| requests.round()), Some(3.0), "the other has gone");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// A `running` event.
+/// A `running` event, of one replica or of several.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TopView {
@@ -15,7 +15,16 @@ pub(super) struct TopView {
     pub(super) stalled: u64,
     pub(super) left_out: u64,
     pub(super) workers_missing: u64,
+    pub(super) replicas: Vec<TopReplica>,
     pub(super) rows: Vec<TopRow>,
+}
+
+/// A replica that is in a view.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TopReplica {
+    #[serde(deserialize_with = "clean")]
+    pub(super) instance: String,
 }
 
 /// A request under way. Times are in microseconds, unless their names say nanoseconds.
@@ -24,6 +33,9 @@ pub(super) struct TopView {
 pub(super) struct TopRow {
     #[serde(deserialize_with = "clean")]
     pub(super) request_id: String,
+    /// The replica that has it; empty where one alone is shown.
+    #[serde(deserialize_with = "clean")]
+    pub(super) instance: String,
     #[serde(deserialize_with = "clean")]
     pub(super) path: String,
     #[serde(deserialize_with = "clean")]
@@ -52,6 +64,8 @@ pub(super) struct TopRow {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TopSums {
+    #[serde(deserialize_with = "clean")]
+    pub(super) instance: String,
     pub(super) requests: u64,
     pub(super) failed: u64,
     pub(super) refused: u64,

@@ -11,8 +11,10 @@ const DRAW_MS = 250;
 const POLL_MS = 5000;
 
 let rows = [];
-let samples = [];
-let latest = null;
+// By the replica: its sums in the window, the last one last.
+const samples = new Map();
+// The sums of all replicas, where there are several: one says its own only when they have changed.
+let sums = null;
 let changed = false;
 let failed = false;
 let isFiltered = false;
@@ -23,7 +25,7 @@ let trouble = null;
 
 const KINDS = { ok: "good", refused: "warn", client_gone: "warn" };
 
-const words = (row) => [row.outcome, row.status, row.fault, row.principal, row.model ?? row.model_asked, row.provider, row.path].join(" ").toLowerCase();
+const words = (row) => [row.outcome, row.status, row.fault, row.principal, row.model ?? row.model_asked, row.provider, row.path, row.instance].join(" ").toLowerCase();
 
 const drawRow = (row) => {
   const outcome = row.outcome === "ok" ? "ok" : `${(row.fault ?? row.outcome).replaceAll("_", " ")} ${row.status ?? ""}`;
@@ -32,7 +34,7 @@ const drawRow = (row) => {
   return make(
     "tr",
     {},
-    make("td", { title: row.request_id }, new Date(row.at / 1000).toLocaleTimeString()),
+    make("td", { title: `${row.request_id}, at ${row.instance}` }, new Date(row.at / 1000).toLocaleTimeString()),
     make("td", {}, make("span", { class: `state ${KINDS[row.outcome] ?? "bad"}` }, outcome)),
     ...cells.map((cell) => make("td", {}, make("bdi", {}, cell))),
     ...figures.map((figure) => make("td", { class: "number" }, figure)),
@@ -57,11 +59,14 @@ const draw = () => {
   byId("rows").tBodies[0].replaceChildren(...shown.map(drawRow));
   const none = rows.length ? "None of them has these words." : "None has ended since this page was opened.";
   byId("rows-status").textContent = shown.length ? `${shown.length} of ${rows.length} shown.` : none;
-  if (!samples.length) return;
-  const [first, last] = [samples[0], samples.at(-1)];
-  const seconds = Math.max((performance.now() - first.at) / 1000, 1);
-  byId("requests").textContent = number((last.requests - first.requests) / seconds, 1);
-  byId("tokens").textContent = number((last.output - first.output) / seconds, 1);
+  if (!samples.size) return;
+  const rate = (name) => [...samples.values()].reduce((sum, of) => {
+    const seconds = Math.max((performance.now() - of[0].at) / 1000, 1);
+    return sum + (of.at(-1).stats[name] - of[0].stats[name]) / seconds;
+  }, 0);
+  byId("requests").textContent = number(rate("requests"), 1);
+  byId("tokens").textContent = number(rate("output"), 1);
+  const latest = sums ?? [...samples.values()].at(-1).at(-1).stats;
   byId("streams").textContent = number(latest.in_flight.streams);
   byId("connections").textContent = number(latest.in_flight.connections);
   byId("failed").textContent = number(latest.failed);
@@ -70,13 +75,22 @@ const draw = () => {
 
 const note = (name, data) => {
   if (name === "running") return running.show(JSON.parse(data));
+  if (name === "replicas") {
+    const { others, reason } = JSON.parse(data);
+    if (others === "present") return sayLive("Live.", false);
+    // A gateway without Redis is alone.
+    return reason.startsWith("Redis") ? sayLive(`Live, without the other replicas: ${reason}.`, true) : undefined;
+  }
   if (name === "row") {
     const row = JSON.parse(data);
     rows = [row, ...rows].slice(0, KEPT);
     if (noteFailure(row)) failed = true;
   } else if (name === "stats") {
-    latest = JSON.parse(data);
-    samples.push({ at: performance.now(), requests: latest.requests, output: latest.tokens.output });
+    const { instance, ...given } = JSON.parse(data);
+    const stats = { ...given, output: given.tokens.output };
+    const own = samples.get(instance) ?? [];
+    own.push({ at: performance.now(), stats });
+    samples.set(instance, own);
     trim();
   } else if (name === "lost") {
     sayLive(`${JSON.parse(data).count} events were lost, because more came than this page could read.`, true);
@@ -85,15 +99,16 @@ const note = (name, data) => {
 };
 
 const trim = () => {
-  while (samples.length > 1 && samples[1].at < performance.now() - WINDOW_MS) samples.shift();
+  const since = performance.now() - WINDOW_MS;
+  for (const own of samples.values()) while (own.length > 1 && own[1].at < since) own.shift();
 };
 
 // Statistics come when they change; between them the sum stays as it is.
 const age = () => {
-  const now = performance.now();
   trim();
-  if (samples.length === 1 && samples[0].at < now - WINDOW_MS) samples[0].at = now - WINDOW_MS;
-  changed ||= samples.length > 0;
+  const since = performance.now() - WINDOW_MS;
+  for (const own of samples.values()) if (own.length === 1 && own[0].at < since) own[0].at = since;
+  changed ||= samples.size > 0;
 };
 
 const showProviders = ({ details = [] }) => {
@@ -134,6 +149,7 @@ const poll = async () => {
   }
   // At once, so that the page moves once as it fills.
   if (stats) showStats(stats);
+  if (stats) sums = stats.replicas?.length > 1 ? stats : null;
   if (health) showProviders(health);
   if (!signedIn()) return;
   trouble = wrong;
@@ -149,10 +165,10 @@ const watch = async () => {
   const own = watching;
   for (let wait = 1000; !own.signal.aborted; wait = Math.min(wait * 2, 30_000)) {
     try {
-      const response = await ask("events?running=true", { headers: { accept: "text/event-stream" }, signal: own.signal });
+      const response = await ask("events?running=true&scope=cluster", { headers: { accept: "text/event-stream" }, signal: own.signal });
       sayLive("Live.", false);
       wait = 1000;
-      samples = [];
+      samples.clear();
       for await (const { name, data } of events(response)) if (data) note(name, data);
       running.show(null);
       sayLive("The gateway has ended the events; asking again …", false);

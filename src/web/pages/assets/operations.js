@@ -2,6 +2,7 @@
 // last day of each provider, out of the ledger; and failures by class, from the requests that end.
 
 import { askJson, byId, choices, make, number, source, time } from "./common.js";
+import { ofReplicas } from "./running.js";
 
 const TIMES = [
   ["first_token_ms", "First token", 1],
@@ -78,6 +79,7 @@ const showRaces = () => {
 const showReplicas = () => {
   const replicas = stats.replicas ?? [];
   byId("replicas-panel").hidden = replicas.length < 2;
+  const running = ofReplicas();
   const line = ({ instance, version, uptime_s: uptime, age_s: age, up }) =>
     make(
       "tr",
@@ -87,6 +89,7 @@ const showReplicas = () => {
       make("td", {}, version),
       make("td", { class: "number" }, time(uptime * 1000)),
       make("td", { class: "number" }, time(age * 1000)),
+      ...["requests", "waiting", "stalled"].map((name) => make("td", { class: "number" }, number(running.get(instance)?.[name]))),
     );
   byId("replicas").tBodies[0].replaceChildren(...replicas.map(line));
 };

@@ -5,7 +5,8 @@ import { byId, make, micros, number, say, time } from "./common.js";
 
 const SAY_MS = 10_000;
 const KINDS = { running: "good", waiting: "warn", stalled: "bad" };
-const FIGURES = 5;
+/// The cells of figures, and the last one, of the replica, which is shown where there are several.
+const FIGURES = [3, 8];
 
 let view = null;
 let changed = false;
@@ -18,7 +19,7 @@ const stateOf = (row) => {
   return row.phase.replaceAll("_", " ");
 };
 
-const words = (row) => [row.state, row.phase.replaceAll("_", " "), row.principal, row.model_asked, row.provider, row.path, row.request_id].join(" ").toLowerCase();
+const words = (row) => [row.state, row.phase.replaceAll("_", " "), row.principal, row.model_asked, row.provider, row.path, row.request_id, row.instance].join(" ").toLowerCase();
 
 /** Whether the row has all of these words. */
 const matches = (row, wanted) => wanted.every((word) => words(row).includes(word));
@@ -32,12 +33,13 @@ const texts = (row) => [
   number(row.tokens_out),
   row.tokens_per_s === undefined ? "–" : `${number(row.tokens_per_s, 1)}/s`,
   micros(row.added_max_ns === undefined ? undefined : row.added_max_ns / 1000),
+  row.instance ?? "–",
 ];
 
 const addLine = (row) => {
   const state = make("span", { class: "state" });
-  const cells = texts(row).map((_, index, all) => {
-    const isNumber = index >= all.length - FIGURES;
+  const cells = texts(row).map((_, index) => {
+    const isNumber = index >= FIGURES[0] && index < FIGURES[1];
     return isNumber ? make("td", { class: "number" }) : make("td", {}, make("bdi", {}));
   });
   const element = make("tr", { title: `${row.model_asked ?? "–"}, ${row.path}, ${row.request_id}` }, make("td", {}, state), ...cells);
@@ -54,6 +56,9 @@ const fill = (line, row) => {
   texts(row).forEach((text, index) => put(line.cells[index], text));
 };
 
+/** What the last view says of each replica, by its name. */
+export const ofReplicas = () => new Map((view?.replicas ?? []).map((one) => [one.instance, one]));
+
 /** Readers of the page hear of streams that stall, seldom. */
 const tell = () => {
   const now = performance.now();
@@ -66,6 +71,7 @@ const tell = () => {
 const summary = (shown) => {
   if (!view.requests && !view.workers_missing) return "Nothing is under way. A request appears here as soon as it arrives.";
   const parts = [`${number(view.requests)} under way`];
+  if (view.replicas?.length > 1) parts[0] += ` at ${number(view.replicas.length)} replicas`;
   if (view.stalled) parts.push(`${number(view.stalled)} stalled`);
   if (view.waiting) parts.push(`${number(view.waiting)} waiting for a first token`);
   if (shown < view.requests) parts.push(`${number(shown)} shown`);
@@ -92,6 +98,7 @@ export const running = {
       fill(line, row);
       next.set(place, line);
     }
+    byId("running").classList.toggle("several", view?.replicas?.length > 1);
     const body = byId("running").tBodies[0];
     for (const [place, line] of lines) if (next.get(place) !== line) line.element.remove();
     [...next.values()].forEach(({ element }, index) => {
