@@ -6,7 +6,8 @@
 //! - [`guard`]: switches optional work off under load
 //! - [`events`]: events for subscribers, as they happen; [`running_feeds`]: views of running requests
 //! - [`facts`]: the facts of one completed request; [`stats`] adds them up: [`sums`], times over [`window`]s,
-//!   [`races`]; [`share`]: the same in a form that can be merged with those of other processes
+//!   [`races`], the last hour in steps for charts ([`history`]); [`share`]: the same in a form that can be
+//!   merged with those of other processes
 //! - [`instance`]: the name of this replica
 //! - [`series`]: the series for Prometheus, in its [`exposition`] format
 //! - [`redis_gauges`]: the state of connections to Redis; [`batch_gauges`]: batches of files
@@ -22,6 +23,7 @@ pub mod exposition;
 pub mod facts;
 pub mod gauge;
 pub mod guard;
+pub mod history;
 pub mod instance;
 pub mod log;
 pub mod meter;
@@ -45,6 +47,7 @@ pub use exposition::{Exposition, MetricKind};
 pub use facts::{RaceFacts, RequestFacts, RequestOutcome, TokenCounts};
 pub use gauge::{Gauge, GaugeGuard, Gauges, Generations, WorkerGauges};
 pub use guard::{GuardAction, OverloadGuard};
+pub use history::HistorySpan;
 pub use instance::Instance;
 pub use log::{FileSettings, LevelHandle, Log, LogFormat, LogSettings, LostLines as LogLost};
 pub use meter::{LatencyMeter, MeterReading};

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{
     exposition::{Buckets, Exposition, MetricKind},
     facts::RequestFacts,
+    history::{History, HistorySpan},
     meter::MeterReading,
     races::RaceStats,
     series::{self, OTHER, Series},
@@ -38,6 +39,7 @@ pub struct Stats {
     last_reading: MeterReading,
     series: Series,
     races: RaceStats,
+    history: History,
 }
 
 impl Default for Stats {
@@ -54,6 +56,7 @@ impl Default for Stats {
             last_reading: MeterReading::default(),
             series: Series::default(),
             races: RaceStats::default(),
+            history: History::default(),
         }
     }
 }
@@ -81,6 +84,7 @@ impl Stats {
     /// Adds a completed request.
     pub fn add(&mut self, now: Duration, facts: &RequestFacts<'_>) {
         self.all.add(now, facts);
+        self.history.add(now, facts);
         self.providers.add(facts.provider, now, facts);
         self.models.add(facts.model, now, facts);
         self.keys.add(facts.key, now, facts);
@@ -98,6 +102,7 @@ impl Stats {
     pub fn measure(&mut self, now: Duration, reading: MeterReading) {
         for (time, count) in reading.since(&self.last_reading).iter() {
             self.added.record(now, time, count);
+            self.history.add_added(now, time, count);
             self.added_total.note(time.as_secs_f64(), count);
         }
         self.last_reading = reading;
@@ -111,6 +116,11 @@ impl Stats {
     /// The sums and times of one key. `None`: no request with it has ended yet.
     pub fn of_key(&mut self, key: &str, now: Duration) -> Option<Value> {
         self.keys.0.get_mut(key).map(|group| group.share(now).report().into())
+    }
+
+    /// The steps of a range.
+    pub fn history(&mut self, now: Duration, span: HistorySpan) -> Value {
+        self.history.report(now, span)
     }
 
     /// All statistics for `/stats`.

@@ -1,7 +1,7 @@
 //! `GET /stats`: counts and times since the start, as JSON, for operators (S0.7, S1.13, S3.9, B18); with
 //! `?since=` or `?by=` also sums of the ledger, with
-//! `?scope=cluster` of all replicas; with
-//! `?running=true` also the requests under way on this one.
+//! `?scope=cluster` of all replicas; with `?running=true` also the requests under way on this one, with
+//! `?history=minute` or `hour` also its last minute or hour in steps.
 //!
 //! The page is built on tokio's pool of blocking threads, because its time grows with the number of
 //! candidates and rows and a worker has streams to relay.
@@ -25,7 +25,7 @@ use crate::{
     },
     proxy::{Refusal, Snapshot},
     routing::retry_after,
-    telemetry::Telemetry,
+    telemetry::{HistorySpan, Telemetry},
 };
 
 /// The longest time that `?since=` reaches back.
@@ -52,7 +52,7 @@ pub(super) struct StatsParts {
 /// # Errors
 /// The query is wrong (400), there is no ledger (404) or the ledger does not answer (503).
 pub(super) async fn page(parts: StatsParts, query: &str) -> Result<String, Box<Refusal>> {
-    let (sums, of_all) = (ledger_query(query)?, asks_for_all(query)?);
+    let (sums, of_all, history) = (ledger_query(query)?, asks_for_all(query)?, asks_for_history(query)?);
     let running =
         if asks_for_running(query)? { parts.running.read(Arc::new([None])).await.views } else { Vec::new() };
     let posted = if of_all { Some(posted(&parts).await) } else { None };
@@ -66,6 +66,10 @@ pub(super) async fn page(parts: StatsParts, query: &str) -> Result<String, Box<R
         if let Some(query) = sums {
             let answer = ledger.ask(&query)?;
             stats.insert("ledger".to_owned(), report(&answer, &query));
+        }
+        if let Some(span) = history {
+            let (mut own, now) = telemetry.stats.open();
+            stats.insert("history".to_owned(), own.history(now, span));
         }
         for mut view in running {
             stats.insert("running".to_owned(), view.document());
@@ -112,6 +116,23 @@ pub(super) fn asks_for_running(query: &str) -> Result<bool, Box<Refusal>> {
         Some(_) => {
             let message = "`running`: expected `true` or `false`";
             Err(Refusal::request(400, "invalid_query", message).of(Some("running")))
+        }
+    }
+}
+
+/// The range of `?history=minute` or `hour`.
+///
+/// # Errors
+/// It is another word (400).
+fn asks_for_history(query: &str) -> Result<Option<HistorySpan>, Box<Refusal>> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    match pairs.find(|(name, _)| *name == "history").map(|(_, value)| value) {
+        None => Ok(None),
+        Some("minute") => Ok(Some(HistorySpan::Minute)),
+        Some("hour") => Ok(Some(HistorySpan::Hour)),
+        Some(_) => {
+            let message = "`history`: expected `minute` or `hour`; longer ones are `?since=` with `by=hour` or `by=day`";
+            Err(Refusal::request(400, "invalid_query", message).of(Some("history")))
         }
     }
 }

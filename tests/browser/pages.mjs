@@ -580,6 +580,48 @@ const checks = {
       await audit(page);
     }, { key: ADMIN });
   },
+  async "the dashboard draws a minute, an hour, a day and thirty days, and says what the ledger lacks"() {
+    await tab(async (page) => {
+      const body = JSON.stringify({ model: "demo-emoji", stream: true, messages: [{ role: "user", content: "x" }] });
+      const headers = { authorization: `Bearer ${KEY}` };
+      await (await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body })).text();
+      await (await fetch(`${URL_}/v1/chat/completions`, { method: "POST", headers, body: body.replace("demo-emoji", "none") })).text();
+      const drawn = (places) => page.waitForFunction((wanted) => {
+        const charts = [...document.querySelectorAll("#history svg")];
+        return charts.length >= 4 && charts.every((chart) => chart.viewBox.baseVal.width === wanted) && charts[0].querySelector(".good") !== null;
+      }, places, { timeout: 30_000 });
+      await open(page, "/dashboard?range=minute");
+      await drawn(30);
+      const labels = () => page.locator("#history svg").evaluateAll((charts) => charts.map((chart) => chart.getAttribute("aria-label")));
+      const of = async (title) => (await labels()).find((label) => label.startsWith(title));
+      assert.equal((await labels()).length, 6);
+      assert.match(await of("First token"), /at most \d/);
+      assert.match(await of("Did not end well"), /at most \d+ in two seconds/);
+      assert.match(await page.locator("#history .warn title, #history svg:nth-of-type(1) .mark title").last().textContent(), /^\d/);
+      assert.equal(await page.locator("#history-source a").getAttribute("href"), "./stats?history=minute#history");
+      await page.selectOption("#range", "hour");
+      assert.equal(new URL(page.url()).searchParams.get("range"), "hour");
+      await drawn(60);
+      assert.match(await of("Gap between frames"), /at most \d/);
+      assert((await page.locator("#history .unknown").count()) > 0, "before the start nothing is known");
+      for (const [range, places] of [["day", 24], ["month", 30]]) {
+        await page.selectOption("#range", range);
+        await drawn(places);
+        assert.equal(await page.locator("#history svg").count(), 4);
+        assert.match(await page.locator("#history .lacks").first().textContent(), /^The ledger keeps no gaps/);
+        await fits(page);
+        await audit(page);
+      }
+      await page.reload();
+      await drawn(30);
+      assert.match(await text(page, "history-source"), /^By day, out of the ledger/);
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await fits(page);
+      await audit(page);
+      await shoot(page, "dashboard-month-360-dark");
+    }, { key: ADMIN });
+  },
   async "a stalled stream is first, says so once, and a name with markup is text"() {
     await tab(async (page) => {
       const name = "<img src=x onerror=document.title='run'><b>bold</b>";

@@ -115,6 +115,32 @@ async fn metrics_for_prometheus() {
     gateway.stop().await;
 }
 
+/// The last minute and hour in steps, for charts; another range is refused.
+#[tokio::test]
+async fn the_last_minute_and_hour_in_steps() {
+    let upstream =
+        Upstream::always(Speaks::H1, script::sse_pieces([delta("one"), script::last_delta("two")]));
+    let gateway = plan(&[&upstream]).start().await;
+    serve_some(&gateway, &upstream).await;
+    let mut client = gateway.client(Version::H1).await;
+    stats(&mut client, |stats| stats["requests"].as_u64() >= Some(2)).await;
+    for (range, steps) in [("minute", 30), ("hour", 60)] {
+        let answer = client.send(asked(&format!("/stats?scope=cluster&history={range}"))).await;
+        let history = answer.collect().await.json()["history"].clone();
+        assert_eq!(history["steps"].as_array().unwrap().len(), steps);
+        let known: Vec<_> =
+            history["steps"].as_array().unwrap().iter().filter(|one| !one.is_null()).collect();
+        let sum = |name: &str| known.iter().map(|step| step[name].as_u64().unwrap()).sum::<u64>();
+        assert_eq!((sum("done"), sum("refused")), (1, 1), "{history:#}");
+        let timed = known.iter().find(|step| step["done"] == 1).unwrap();
+        assert_eq!(timed["first_token_ms"]["count"], 1, "{timed}");
+    }
+    let answer = client.send(asked("/stats?history=day")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-error")), (400, "invalid_query"));
+    drop((answer, client));
+    gateway.stop().await;
+}
+
 /// S3.9: races and hedges with their winners, retries, and requests whose deadline passed.
 #[tokio::test]
 async fn races_hedges_and_retries() {

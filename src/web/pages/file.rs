@@ -55,7 +55,7 @@ pub(super) struct PreparedFile {
     pub(super) tag_of_gzip: HeaderValue,
 }
 
-static FILES: [EmbeddedFile; 13] = [
+static FILES: [EmbeddedFile; 14] = [
     embedded("page.css", STYLE, include_bytes!("assets/page.css")),
     embedded("common.js", SCRIPT, include_bytes!("assets/common.js")),
     embedded("picture.css", STYLE, include_bytes!("assets/picture.css")),
@@ -63,6 +63,7 @@ static FILES: [EmbeddedFile; 13] = [
     embedded("compare.js", SCRIPT, include_bytes!("assets/compare.js")),
     embedded("dashboard.js", SCRIPT, include_bytes!("assets/dashboard.js")),
     embedded("configuration.js", SCRIPT, include_bytes!("assets/configuration.js")),
+    embedded("history.js", SCRIPT, include_bytes!("assets/history.js")),
     embedded("keys.js", SCRIPT, include_bytes!("assets/keys.js")),
     embedded("operations.js", SCRIPT, include_bytes!("assets/operations.js")),
     embedded("running.js", SCRIPT, include_bytes!("assets/running.js")),

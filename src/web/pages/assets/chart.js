@@ -6,22 +6,25 @@ import { askJson, byId, choices, make, number, source, time } from "./common.js"
 const SVG = "http://www.w3.org/2000/svg";
 const HOUR_MS = 3_600_000;
 const RANGES = { "24h": ["hour", HOUR_MS, 24], "7d": ["day", 24 * HOUR_MS, 7], "30d": ["day", 24 * HOUR_MS, 30] };
-const HEIGHT = 100;
+export const HEIGHT = 100;
 
-const shape = (name, attributes) => {
+export const shape = (name, attributes) => {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   return element;
 };
 
-const drawing = (count, label, shapes) => {
+export const drawing = (count, label, shapes) => {
   const svg = shape("svg", { class: "chart", viewBox: `0 0 ${count} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
   svg.append(...shapes);
   return svg;
 };
 
+/** The ends of the axis of time. */
+export const ends = (first, last) => make("p", { class: "ends small quiet" }, make("span", {}, first), make("span", {}, last));
+
 /** A place in time each, also those without a request. */
-const places = (lines, unit, step, count) => {
+export const places = (lines, unit, step, count) => {
   const found = new Map(lines.map((line) => [Math.floor(new Date(line[unit]) / step), line]));
   const now = Math.floor(Date.now() / step);
   return Array.from({ length: count }, (_, index) => now - count + 1 + index).map((at) => ({ at: at * step, ...found.get(at) }));
@@ -76,7 +79,7 @@ export const drawChart = async (since, of) => {
   byId("chart").replaceChildren(
     figure(requests, `Requests by ${unit}, at most ${number(most)}: `, legend("good", "ended well"), " ", legend("bad", "failed or refused")),
     figure(times, `First token by ${unit}, at most ${longest ? time(longest / 1000) : "–"}: `, legend("p50", "p50"), " ", legend("p95", "p95")),
-    make("p", { class: "ends small quiet" }, make("span", {}, end(points[0])), make("span", {}, end(points.at(-1)))),
+    ends(end(points[0]), end(points.at(-1))),
   );
   byId("chart-query").replaceChildren("From ", source(query), group ? `, the lines of ${name}.` : ".");
   byId("chart-panel").hidden = false;

@@ -2,6 +2,7 @@
 // seconds.
 
 import { ask, askJson, begin, byId, events, every, inView, make, micros, number, say, signedIn } from "./common.js";
+import { historyQuery, loadLedger, onRange, showMemory } from "./history.js";
 import { day, drawFailures, loadDays, noteFailure, showStats } from "./operations.js";
 import { running } from "./running.js";
 
@@ -135,8 +136,8 @@ const poll = async () => {
   let [stats, health, wrong] = [null, null, null];
   try {
     if (isAdmin) {
-      stats = await askJson("stats?scope=cluster");
-      await loadDays();
+      stats = await askJson(`stats?scope=cluster${historyQuery()}`);
+      await Promise.all([loadDays(), loadLedger()]);
     }
   } catch (error) {
     if (error.status === 403) isAdmin = false;
@@ -148,8 +149,11 @@ const poll = async () => {
     wrong ??= error.message;
   }
   // At once, so that the page moves once as it fills.
-  if (stats) showStats(stats);
-  if (stats) sums = stats.replicas?.length > 1 ? stats : null;
+  if (stats) {
+    showStats(stats);
+    showMemory(stats);
+    sums = stats.replicas?.length > 1 ? stats : null;
+  }
   if (health) showProviders(health);
   if (!signedIn()) return;
   trouble = wrong;
@@ -208,6 +212,7 @@ byId("filter").addEventListener("input", () => {
   changed = true;
   isFiltered = true;
 });
+onRange(poll);
 every(DRAW_MS, draw);
 every(1000, age);
 every(POLL_MS, poll);
