@@ -17,7 +17,7 @@ pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig
     let status = completed.status();
     RequestFacts {
         path: record.route.template(),
-        outcome: outcome(&completed.outcome),
+        outcome: outcome(completed),
         status,
         provider,
         model: provider.and_then(|provider| {
@@ -47,8 +47,12 @@ pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig
     }
 }
 
-fn outcome(outcome: &Outcome) -> RequestOutcome {
-    match outcome {
+/// The outcome in rows, sums and metrics. An error that came from the provider and passed as it was counts by
+/// the status that the client got.
+pub(super) fn outcome(completed: &Completed) -> RequestOutcome {
+    match &completed.outcome {
+        Outcome::Complete if completed.status() >= 500 => RequestOutcome::Failed,
+        Outcome::Complete if completed.status() >= 400 => RequestOutcome::Refused,
         Outcome::Complete => RequestOutcome::Done,
         Outcome::Gone(stage) => RequestOutcome::Gone(phase(*stage)),
         Outcome::Fault(fault) if fault.side == Side::Client => RequestOutcome::Refused,

@@ -2,11 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::config::{ProviderLabels, SettlementConfig};
+use super::{
+    config::{ProviderLabels, SettlementConfig},
+    fact,
+};
 use crate::{
     base::{Fault, Side, time::unix_micros},
     exchange::{Completed, Digests, Outcome, UsageSource, client_address::client_address, phase},
     ledger::{Row, RowIds, RowOutcome, row::cut},
+    telemetry::RequestOutcome,
 };
 
 /// Limit of a row's cost, in micro-units: a mistaken price must leave room for a month's sums.
@@ -52,7 +56,7 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         wasted_tokens: Some(record.wasted_tokens()).filter(|tokens| *tokens > 0).map(number),
         mode: record.mode.map(|mode| mode.as_str().to_owned()),
         status: Some(completed.status().into()),
-        outcome: Some(outcome(completed).as_str().to_owned()),
+        outcome: Some(outcome(fact::outcome(completed)).as_str().to_owned()),
         fault: code.map(str::to_owned),
         fault_side: side.map(str::to_owned),
         phase: phase.map(str::to_owned),
@@ -84,14 +88,12 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
     })
 }
 
-fn outcome(completed: &Completed) -> RowOutcome {
-    match &completed.outcome {
-        Outcome::Gone(_) => RowOutcome::Gone,
-        Outcome::Fault(fault) if fault.side == Side::Client => RowOutcome::Refused,
-        Outcome::Fault(_) => RowOutcome::Failed,
-        Outcome::Complete if completed.status() >= 500 => RowOutcome::Failed,
-        Outcome::Complete if completed.status() >= 400 => RowOutcome::Refused,
-        Outcome::Complete => RowOutcome::Ok,
+const fn outcome(outcome: RequestOutcome) -> RowOutcome {
+    match outcome {
+        RequestOutcome::Done => RowOutcome::Ok,
+        RequestOutcome::Refused => RowOutcome::Refused,
+        RequestOutcome::Failed => RowOutcome::Failed,
+        RequestOutcome::Gone(_) => RowOutcome::Gone,
     }
 }
 

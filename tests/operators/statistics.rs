@@ -141,6 +141,38 @@ async fn the_last_minute_and_hour_in_steps() {
     gateway.stop().await;
 }
 
+/// An error of the only provider that passes as it came counts by its status, in sums, metrics and rows.
+#[tokio::test]
+async fn an_error_that_passes_is_no_success() {
+    let error = r#"{"error":{"message":"no","type":"t"}}"#;
+    let answers = vec![script::json(500, error), script::json(422, error)];
+    let upstream = Upstream::in_turn(Speaks::H1, answers);
+    let gateway = plan(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let mut watching = gateway.client(Version::H1).await;
+    let mut feed = watching.send(asked("/events")).await;
+    let mut rest = String::new();
+    for (status, outcome) in [(500, "failed"), (422, "refused")] {
+        let answer = client.send(Call::whole()).await;
+        assert_eq!((answer.status.as_u16(), answer.collect().await.text().as_str()), (status, error));
+        let row = crate::operators::events::next(&mut feed, &mut rest, "row").await;
+        assert_eq!((&row["status"], &row["outcome"]), (&status.into(), &outcome.into()), "{row}");
+    }
+    let stats = stats(&mut client, |stats| stats["models"]["m"]["requests"] == 2).await;
+    for group in [&stats["models"]["m"], &stats["keys"]["tests"]] {
+        let sums = ["done", "failed", "refused"].map(|name| group[name].as_u64().unwrap());
+        assert_eq!(sums, [0, 1, 1], "{group:#}");
+    }
+    let text = client.send(asked("/metrics")).await.collect().await.text();
+    let series = r#"thalweg_requests_total{path="/v1/chat/completions",provider="p0",model="m""#;
+    for (status, outcome) in [(500, "failed"), (422, "refused")] {
+        let line = format!(r#"{series},status="{status}",outcome="{outcome}"}} 1"#);
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    drop((feed, watching, client));
+    gateway.stop().await;
+}
+
 /// S3.9: races and hedges with their winners, retries, and requests whose deadline passed.
 #[tokio::test]
 async fn races_hedges_and_retries() {
