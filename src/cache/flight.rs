@@ -1,13 +1,15 @@
-//! Equal requests under way share one answer (B7): a flight. The first request leads: it asks a provider, and
-//! each part that comes is added here; the others follow from the first byte on, each at its own pace, over
-//! all workers.
+//! Equal requests that run at the same time share one answer (B7), called a flight. The first request is the
+//! leader: a provider is asked for it, and every frame of the answer is added to the flight. Each request,
+//! the leader's own client included, is a follower: it reads the frames from the first one on, at its own
+//! pace and on its own worker.
 //!
-//! A slow follower holds nothing back: the answer is read at the pace of the fastest. The bytes that a flight
-//! keeps are bounded: past the bound no request joins any more, the oldest bytes go, and a follower that
-//! still needs them is dropped. Bytes that the fastest has not taken stay: up to half of the bound, and one
-//! frame of any length.
+//! The provider's answer is read at the pace of the fastest follower, so a slow one delays no other. A flight
+//! keeps at most `max_size` bytes, and beyond that only frames that the fastest follower has not taken. When
+//! a flight reaches the bound, no further request joins it, its oldest frames are removed, and a follower
+//! that still needs them ends with [`FlightFrame::Behind`]. Reading pauses while more than half of the bound
+//! waits for the fastest follower; one frame may be longer than that.
 //!
-//! Invariant: a flight is in the registry only while its answer is under way and kept from its first byte on.
+//! Invariant: the registry has a flight only while its answer is under way and all its frames are kept.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -33,21 +35,22 @@ struct Flight(Mutex<FlightState>);
 
 #[derive(Debug, Default)]
 struct FlightState {
-    /// `None`: no answer has come.
+    /// `None`: the head of the answer has not come.
     head: Option<FlightHead>,
     frames: VecDeque<Bytes>,
-    /// The number of the first frame that is kept.
+    /// Frames that were removed: the number of the first frame in `frames`.
     first: usize,
+    /// Bytes in `frames`.
     bytes: usize,
     end: Option<FlightEnd>,
     followers: usize,
     next_follower: u64,
-    /// Followers that wait.
+    /// Followers that wait for the head or the next frame, by their ids.
     waiting: HashMap<u64, Waker>,
-    /// Bytes that have come, and those that the fastest follower has taken.
+    /// Bytes added so far, and bytes that the fastest follower has taken.
     added: usize,
     taken: usize,
-    /// The task that reads the answer, and whether it waits for the fastest follower.
+    /// The task that reads the answer, and whether it is paused until the fastest follower has read on.
     driver: Option<Waker>,
     is_paused: bool,
 }
@@ -62,29 +65,31 @@ pub struct FlightHead {
 /// How the answer ended.
 #[derive(Clone, Debug)]
 pub enum FlightEnd {
-    /// Whole, after so many tokens.
+    /// It is whole, and has so many tokens.
     Complete(u64),
     Broken(Fault),
-    /// There is no answer to share.
+    /// The leader ended without an answer that can be shared.
     Absent,
 }
 
-/// The part of a request in a flight.
+/// The role of a request in a flight.
 #[derive(Debug)]
 pub enum FlightRole {
     Leader(FlightLeader),
     Follower(FlightFollower),
 }
 
-/// The request that asks a provider. Dropped before its end, it leaves its followers alone.
+/// The request for which the provider is asked. Dropping it before the end of the answer ends the flight as
+/// [`FlightEnd::Absent`].
 #[derive(Debug)]
 pub struct FlightLeader {
     registry: FlightRegistry,
     key: AnswerKey,
     flight: Arc<Flight>,
-    /// Bytes that are kept.
+    /// Bytes that the flight keeps at most.
     max_size: usize,
     block: BytesMut,
+    /// The registry has the flight.
     is_open: bool,
 }
 
@@ -92,24 +97,24 @@ pub struct FlightLeader {
 pub struct FlightFollower {
     flight: Arc<Flight>,
     id: u64,
-    /// The number of the frame that is next, and the bytes before it.
+    /// The number of the next frame, and the bytes of all frames before it.
     next: usize,
     taken: usize,
 }
 
-/// What a follower finds.
+/// The result of reading one frame.
 #[derive(Debug)]
 pub enum FlightFrame {
     Frame(Bytes),
-    /// The last frame.
+    /// The last frame of an answer that is whole.
     Last(Bytes, FlightEnd),
     End(FlightEnd),
-    /// The bytes that are next are gone.
+    /// The next frame was removed, because the follower is too slow.
     Behind,
 }
 
 impl FlightRegistry {
-    /// Joins the flight of this key, or begins it.
+    /// Joins the flight of this key as a follower, or begins it as its leader.
     #[must_use]
     pub fn join(&self, key: AnswerKey, max_size: usize) -> FlightRole {
         match locked(&self.0).entry(key) {
@@ -123,7 +128,7 @@ impl FlightRegistry {
         }
     }
 
-    /// Answers under way that may be joined.
+    /// Flights that can be joined.
     #[must_use]
     pub fn count(&self) -> usize {
         locked(&self.0).len()
@@ -131,8 +136,8 @@ impl FlightRegistry {
 }
 
 impl FlightState {
-    /// Lets the oldest frames go, but none that the fastest follower has not taken: it waits for nobody, and
-    /// while it has enough to read no frames come.
+    /// Removes the oldest frames until at most `max_size` bytes are kept. Frames that the fastest follower
+    /// has not taken stay; reading pauses before they become many.
     fn shed(&mut self, max_size: usize) {
         while self.bytes > max_size
             && let Some(oldest) = self.frames.front()
@@ -144,7 +149,8 @@ impl FlightState {
         }
     }
 
-    /// A follower has taken so many bytes: the task that waited for it, to be woken.
+    /// Notes that a follower has taken so many bytes in total. Returns the waker of the task that reads the
+    /// answer, if it paused for the fastest follower.
     fn note_taken(&mut self, taken: usize) -> Option<Waker> {
         if taken <= self.taken {
             return None;
@@ -160,24 +166,24 @@ impl Flight {
     }
 }
 
-/// No code panics between two changes that belong together.
+/// A poisoned lock is used all the same, because no code panics between two changes that belong together.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FlightLeader {
-    /// The answer has begun.
+    /// Notes the head of the answer.
     pub fn begin(&mut self, head: FlightHead) {
         self.change(|state| state.head = Some(head));
     }
 
-    /// One that follows its own flight: the client of the leader.
+    /// A follower of this flight, for the leader's own client.
     #[must_use]
     pub fn follow(&self) -> FlightFollower {
         FlightFollower::of(&self.flight)
     }
 
-    /// Adds a frame, and the end if it is the last. The bytes are copied.
+    /// Adds a frame, and the end with it if it is the last one. The bytes are copied.
     pub fn add(&mut self, frame: &[u8], end: Option<FlightEnd>) {
         if self.block.capacity() < frame.len() {
             self.block = BytesMut::with_capacity(BLOCK.max(frame.len()));
@@ -199,7 +205,7 @@ impl FlightLeader {
         }
     }
 
-    /// The answer has ended.
+    /// Notes the end of the answer.
     pub fn end(&mut self, end: FlightEnd) {
         self.change(|state| {
             if state.end.is_none() {
@@ -209,12 +215,12 @@ impl FlightLeader {
         self.close();
     }
 
-    /// Whether the answer is still wanted. Pending: the fastest follower has enough to read. `cx` is woken
-    /// when that changes.
+    /// Whether the flight has followers, so that the answer is to be read on. Pending: enough frames wait for
+    /// the fastest follower. `cx` is woken when either changes.
     pub fn poll_wanted(&mut self, cx: &Context<'_>) -> Poll<bool> {
         match self.poll_followed(cx) {
             Poll::Ready(false) => {
-                // One more may have come before none could.
+                // Another request may have joined before the flight was closed.
                 self.close();
                 self.poll_followed(cx)
             }
@@ -232,7 +238,7 @@ impl FlightLeader {
         if state.is_paused { Poll::Pending } else { Poll::Ready(true) }
     }
 
-    /// No request joins from here on.
+    /// Takes the flight out of the registry, so that no further request joins it.
     fn close(&mut self) {
         if std::mem::take(&mut self.is_open) {
             locked(&self.registry.0).remove(&self.key);
@@ -263,11 +269,10 @@ impl FlightFollower {
         Self { flight: Arc::clone(flight), id: state.next_follower, next: 0, taken: 0 }
     }
 
-    /// The head of the answer. `None`: there is no answer to share.
+    /// The head of the answer. `None`: there is no answer to share, or its first frames were removed.
     pub fn poll_head(&self, cx: &Context<'_>) -> Poll<Option<FlightHead>> {
         let mut state = self.flight.state();
         match (&state.head, &state.end) {
-            // Its bytes may be gone.
             (Some(_), _) if state.first > 0 => Poll::Ready(None),
             (Some(head), _) => Poll::Ready(Some(head.clone())),
             (None, Some(_)) => Poll::Ready(None),

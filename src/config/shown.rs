@@ -1,7 +1,10 @@
-//! The configuration file as it may be shown to an operator: without secrets. A value is covered by its key's
-//! name (`api_key`, `token`, all `headers`), by its form (`name|url|key`, user and query of an address), as a
-//! comment (`_…`, `//…`), because any key may have been put aside there, and if it holds a secret that the
-//! settings know, wherever it stands. `${NAME}` is shown, because it holds none.
+//! The configuration file without its secrets, for the operator's page. A value is covered when
+//! - its key is the name of a secret (`api_key`, `token`, all `headers`),
+//! - its form has a secret (`name|url|key`; user and query of an address): that part of it,
+//! - it is a comment (`_…`, `//…`), because operators put keys aside there,
+//! - it contains a secret of the settings, under any key.
+//!
+//! A reference (`${NAME}`) is shown, because it holds no secret.
 
 use serde_json::Value;
 
@@ -36,9 +39,10 @@ fn cover_secrets(shown: &mut Value, secrets: &[&str]) {
     }
 }
 
-/// `key`: the name under which the value stands, or its list. `is_secret`: all below it is.
+/// `key`: the key of the value, or of the list that has it. `is_secret`: every text and number of it is a
+/// secret.
 fn covered(key: &str, value: &document::Value, is_secret: bool) -> Value {
-    // A `keys…` or `token` that holds a list or an object has values with names of their own.
+    // A list or an object under a key like `token` is not covered as a whole: its members have their own keys.
     match value {
         document::Value::Null => Value::Null,
         document::Value::Bool(flag) => (*flag).into(),
@@ -62,7 +66,7 @@ fn shown_member(name: &str, value: &document::Value, is_secret: bool) -> Value {
     if is_comment && holds_text { COVER.into() } else { covered(name, value, is_secret) }
 }
 
-/// Whether the value of this key is a secret. Some keys are only named like one.
+/// Whether the value of this key is a secret. Some keys have the name of a secret and hold none.
 fn holds_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let is_other = matches!(&*key, "tokens" | "key_header" | "client_key" | "key")
@@ -79,12 +83,12 @@ fn number_of(number: f64) -> Value {
 }
 
 fn shown_text(key: &str, text: &str) -> String {
-    // The same bars separate as where the text is read: a key may hold further ones.
+    // Split as the configuration's reader splits it: a provider's key may contain further bars.
     match key {
         "providers" => {
             let mut parts = text.splitn(3, '|');
             let [name, base, secret] = [(); 3].map(|()| parts.next());
-            // Without bars it is a mistake, which is not shown either.
+            // A text without bars is a mistake, and may be a key.
             let (Some(name), Some(base)) = (name, base) else { return COVER.to_owned() };
             let secret = secret.map_or_else(String::new, |secret| format!("|{}", shown_secret(secret)));
             format!("{name}|{}{secret}", address(base))
@@ -93,7 +97,7 @@ fn shown_text(key: &str, text: &str) -> String {
             || COVER.to_owned(),
             |(description, token)| format!("{description}|{}", shown_secret(token)),
         ),
-        // The names of files. A key itself in their place is a mistake.
+        // Names of files. A PEM key in their place is a mistake.
         "client_key" | "key" if text.contains("-----") => COVER.to_owned(),
         _ if text.contains("://") || (ADDRESSES.contains(&key) && text.contains('@')) => address(text),
         _ => text.to_owned(),

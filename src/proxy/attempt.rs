@@ -4,12 +4,7 @@
 //!
 //! Invariant: an attempt only reads the shared context; it returns its findings.
 
-use std::{
-    borrow::Cow,
-    cell::{Cell, RefCell},
-    mem::take,
-    sync::Arc,
-};
+use std::{borrow::Cow, mem::take, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
@@ -26,17 +21,17 @@ use super::{
     response_headers::{
         ATTEMPTS, AnnouncedBody, BodyKind, forbid_buffering, retain_passed_headers, status_of_hop,
     },
+    running_attempt::RunningAttempt,
     secret_mask::Within,
     snapshot::Provider,
-    translation::{self, AnswerBody, NoAnswer, Translation},
+    translation::{AnswerBody, NoAnswer, Translation},
 };
 use crate::{
     base::{ByteList, DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
-    exchange::{AttemptStage, WastedAttempt},
-    relay::{CommitPoint, RelayOptions, Uncommitted, collect},
-    routing::{FailureClass, RefusedOptions},
+    relay::{RelayOptions, Uncommitted, collect},
+    routing::FailureClass,
     upstream::{self, Deadline, Request},
-    wire::{Usage, provider_error, usage},
+    wire::{provider_error, usage},
 };
 
 impl RequestContext<'_> {
@@ -155,7 +150,7 @@ impl RequestContext<'_> {
             return error(headers, text, rest, translation);
         }
         if announced.is_page {
-            return Err(garbage("a page for people"));
+            return Err(AttemptError::garbage("a page for people"));
         }
         let mut first = Bytes::new();
         let is_labelled = kind == BodyKind::Events || announced.is_coded;
@@ -164,7 +159,7 @@ impl RequestContext<'_> {
             (first, kind) = self.read_first(&mut body, &mut headers, kind, deadline).await?;
         }
         if kind == BodyKind::Events && !self.streams && !self.is_sole && self.endpoint.is_main() {
-            return Err(garbage("an event stream, which was not requested"));
+            return Err(AttemptError::garbage("an event stream, which was not requested"));
         }
         if kind == BodyKind::Whole {
             running.stage.cell().set(Stage::Body);
@@ -191,7 +186,7 @@ impl RequestContext<'_> {
         let is_events = kind == BodyKind::Events;
         let strips_usage = if translation.is_some() { self.hides_usage() } else { running.requests_usage };
         let body = match translation {
-            Some(_) if !is_events => return Err(garbage("no event stream")),
+            Some(_) if !is_events => return Err(AttemptError::garbage("no event stream")),
             Some(translation) => {
                 let (first, secrets) = (take(&mut first), Arc::clone(&provider.secrets));
                 translation.stream(first, body, self.snapshot.stream.max_line, secrets)
@@ -289,7 +284,7 @@ impl RequestContext<'_> {
             !provider_error::has_answer(dialect, text)
         };
         if !self.is_sole && (!is_json || lacks_answer) && !self.endpoint.answers_files() {
-            return Err(garbage("neither an answer nor an error"));
+            return Err(AttemptError::garbage("neither an answer nor an error"));
         }
         // A client that reads events finds none in a document, and some ask again at once without end. The
         // models behind further endpoints may know no streams.
@@ -356,131 +351,9 @@ impl RequestContext<'_> {
     }
 }
 
-/// An attempt that runs. One that ends without an answer for the client leaves the usage that its provider
-/// counts all the same (S3.10, R19); few providers have reported it by then.
-struct RunningAttempt<'a> {
-    provider: &'a Arc<str>,
-    model: &'a str,
-    endpoint: Endpoint,
-    wasted: &'a RefCell<Vec<WastedAttempt>>,
-    request_stage: &'a Cell<Stage>,
-    stage: AttemptStage<'a>,
-    /// Usage is requested on the client's behalf.
-    requests_usage: bool,
-    /// Options that the model refuses, of which a translated request has none.
-    refused: RefusedOptions,
-    /// Members of a native request that its provider did not get.
-    dropped: Option<&'static str>,
-    /// Usage that the provider has reported.
-    reported: Option<Usage>,
-    /// The stream on its way to its commit point.
-    stream: Option<Uncommitted<AnswerBody>>,
-    /// It has returned its result.
-    has_ended: bool,
-}
-
-impl<'a> RunningAttempt<'a> {
-    fn new(
-        context: &RequestContext<'a>,
-        provider: &'a Provider,
-        (model, endpoint): (&'a str, Endpoint),
-    ) -> Self {
-        Self {
-            provider: &provider.target.name,
-            model,
-            endpoint,
-            wasted: context.wasted,
-            request_stage: context.running.stage(),
-            stage: AttemptStage::new(context.running, &provider.target.name),
-            requests_usage: false,
-            refused: provider.standing.refused_options(model),
-            dropped: None,
-            reported: None,
-            stream: None,
-            has_ended: false,
-        }
-    }
-
-    /// A whole answer in the client's dialect. Of one that failed the usage is noted all the same.
-    fn whole(&mut self, translation: Option<&Translation>, body: ByteList) -> Result<ByteList, NoAnswer> {
-        let Some(translation) = translation else { return Ok(body) };
-        let text = body.join();
-        let whole = translation.whole(&text);
-        if whole.is_err() {
-            self.reported = usage::find(&text);
-        }
-        whole
-    }
-
-    /// Says in the answer's headers how the request was changed.
-    fn sign(&self, headers: &mut HeaderMap, translation: Option<&Translation>) {
-        if let Some(dropped) = self.dropped {
-            headers.insert(translation::DROPPED, HeaderValue::from_static(dropped));
-        }
-        if let Some(translation) = translation {
-            translation.sign(headers);
-        }
-    }
-
-    /// Pulls `stream` to its commit point.
-    async fn reach_commit(
-        &mut self,
-        stream: Uncommitted<AnswerBody>,
-        point: CommitPoint,
-    ) -> Result<(Result<(), Fault>, Uncommitted<AnswerBody>), AttemptError> {
-        self.stream = Some(stream);
-        let reached = match &mut self.stream {
-            Some(stream) => stream.reach(point).await,
-            None => Ok(()),
-        };
-        let mut stream = self.stream.take().ok_or_else(|| garbage("nothing"))?;
-        self.reported = stream.usage();
-        Ok((reached, stream))
-    }
-
-    /// It returns this result.
-    fn end(&mut self, result: &Result<Success, AttemptError>) {
-        self.has_ended = true;
-        if result.is_err() && self.reported.is_some() {
-            self.leave(None);
-        }
-    }
-
-    fn leave(&self, passed_tokens: Option<u32>) {
-        self.wasted.borrow_mut().push(WastedAttempt {
-            provider: Arc::clone(self.provider),
-            model: self.model.into(),
-            reported: self.reported,
-            passed_tokens,
-        });
-    }
-}
-
-impl Drop for RunningAttempt<'_> {
-    fn drop(&mut self) {
-        let stage = self.stage.cell().get();
-        self.request_stage.set(stage);
-        if self.has_ended || matches!(stage, Stage::Intake | Stage::Pool | Stage::Connect) {
-            return;
-        }
-        // Cancelled, and the provider may have begun to work.
-        let stream = self.stream.as_mut();
-        let passed = stream.map_or(0, |stream| {
-            self.reported = stream.usage();
-            stream.passed_tokens()
-        });
-        self.leave(Some(passed));
-    }
-}
-
 /// Whether a provider refuses a request because of the option that requests usage.
 fn is_about_usage(result: &Result<Success, AttemptError>) -> bool {
     let Err(AttemptError::Error(error)) = result else { return false };
     let names_it = |word: &[u8]| memmem::find(&error.text, word).is_some();
     matches!(error.status.as_u16(), 400 | 422) && (names_it(b"stream_options") || names_it(b"include_usage"))
-}
-
-/// A body of no use to the client, under a good status.
-fn garbage(reason: &'static str) -> AttemptError {
-    AttemptError::Fault(Fault::provider(Stage::Body, FaultKind::Garbage(reason.into()), Sent::Some))
 }

@@ -10,7 +10,7 @@ use super::{
     translation::{AnswerBody, Translation, UntranslatedRequest},
 };
 use crate::{
-    base::{ByteList, Fault},
+    base::{ByteList, Fault, FaultKind, Sent, Stage},
     relay::Uncommitted,
     upstream::{self, Deadline},
 };
@@ -38,6 +38,13 @@ pub(super) enum AttemptError {
     Error(Box<ErrorResponse>),
     /// The request is not understood, or cannot be said in the provider's dialect.
     Untranslated(UntranslatedRequest),
+}
+
+impl AttemptError {
+    /// A body of no use to the client, under a good status.
+    pub(super) fn garbage(reason: &'static str) -> Self {
+        Self::Fault(Fault::provider(Stage::Body, FaultKind::Garbage(reason.into()), Sent::Some))
+    }
 }
 
 /// A provider's answer that is an error.
