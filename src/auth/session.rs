@@ -112,12 +112,10 @@ impl PageSessions {
     /// on, because a request looks up their keys all the same.
     pub async fn refresh<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>, now: Instant) {
         let Some(shared) = self.0.shared.get() else { return };
+        self.close_later(shared).await;
         let mut unknown = 0;
         for cookie in digests(cookies) {
             if lock(&self.0.unclosed).contains_key(&cookie) {
-                if shared.close(&cookie, SESSION_LIFE).await {
-                    lock(&self.0.unclosed).remove(&cookie);
-                }
                 continue;
             }
             let known = match lock(&self.0.sessions).get_mut(&cookie) {
@@ -148,6 +146,19 @@ impl PageSessions {
         }
     }
 
+    /// Notes in the store some of the sessions that were closed while it could not be written. Their browsers
+    /// send them no more, so that any page's request does it.
+    async fn close_later(&self, shared: &SharedSessions) {
+        for _ in 0..MAX_ASKED {
+            let next = lock(&self.0.unclosed).keys().next().copied();
+            let Some(cookie) = next else { return };
+            if !shared.close(&cookie, SESSION_LIFE).await {
+                return;
+            }
+            lock(&self.0.unclosed).remove(&cookie);
+        }
+    }
+
     /// The session of one of these cookies. `None`: it has ended, or there was none.
     pub fn find<'c>(&self, cookies: impl Iterator<Item = &'c [u8]>, now: Instant) -> Option<FoundSession> {
         let digests = digests(cookies);
@@ -175,6 +186,11 @@ impl PageSessions {
             if !shared.close(&cookie, SESSION_LIFE).await {
                 let (mut unclosed, now) = (lock(&self.0.unclosed), Instant::now());
                 unclosed.retain(|_, ends| *ends > now);
+                if unclosed.len() >= MAX_SESSIONS
+                    && let Some(oldest) = unclosed.iter().min_by_key(|(_, ends)| **ends).map(|(of, _)| *of)
+                {
+                    unclosed.remove(&oldest);
+                }
                 unclosed.insert(cookie, now + SESSION_LIFE);
             }
         }

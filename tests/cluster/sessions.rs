@@ -115,3 +115,39 @@ async fn a_session_outlives_a_redis_that_comes_back_empty_or_not_at_all() {
         gateway.stop().await;
     }
 }
+
+/// A sign-out counts at its own gateway at once although Redis can be read and not written, and at all as
+/// soon as it can be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_out_counts_although_redis_cannot_be_written() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let (one, two) = (replica(&upstream, server.url()).await, replica(&upstream, server.url()).await);
+    let (mut at_one, mut at_two) = (one.client(Version::H1).await, two.client(Version::H1).await);
+    let (cookie, other) = (signed_in(&mut at_one, ADMIN).await, signed_in(&mut at_one, ADMIN).await);
+    assert!(knows(&mut at_two, &cookie).await);
+    server.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    let out = page(Method::DELETE, "/session").header("cookie", &cookie);
+    assert_eq!(status(&mut at_one, out).await, 200);
+    for _ in 0..3 {
+        assert!(!knows(&mut at_one, &cookie).await, "the store still has it as open");
+        assert_eq!(status(&mut at_one, asking("/stats", &cookie)).await, 401);
+    }
+    assert!(knows(&mut at_one, &other).await && knows(&mut at_two, &cookie).await);
+    server.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    // Its browser does not send it any more; another one's request has it noted.
+    let noted = async {
+        loop {
+            assert!(knows(&mut at_one, &other).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = noted => unreachable!("it asks for ever"),
+        () = until(&mut at_two, &cookie, false) => {}
+    }
+    drop((at_one, at_two));
+    for gateway in [one, two] {
+        gateway.stop().await;
+    }
+}
