@@ -68,7 +68,7 @@ use self::{
 use crate::dialect::{ApiDialect, context::AnswerContext};
 
 pub use self::{
-    fact::ErrorCode,
+    fact::{ErrorCode, TokenUsage},
     findings::{BrokenAnswer, Translated, WholeError},
 };
 
@@ -134,10 +134,11 @@ impl StreamTranslator {
         seen
     }
 
-    /// The provider has reported usage. Until then usage in the output is an estimate.
+    /// The usage that the provider has reported so far. Usage in the output may be older. `None`: it has
+    /// reported none, and usage in the output is an estimate.
     #[must_use]
-    pub const fn has_usage(&self) -> bool {
-        self.sequencer.has_usage()
+    pub const fn usage(&self) -> Option<TokenUsage> {
+        self.sequencer.usage()
     }
 
     /// The provider's stream ended. `Ok`: the answer was complete, and its end is in `out` or was before.
@@ -162,8 +163,8 @@ impl StreamTranslator {
     }
 }
 
-/// A whole answer, not streamed. `out` is the client's body only after `Ok`. [`own_error`] writes the body of
-/// one that failed.
+/// A whole answer, not streamed. `out` is the client's body only after `Ok`, which has the usage that the
+/// provider reported; `None`: usage in `out` is an estimate. [`own_error`] writes the body of one that failed.
 pub fn whole(
     from: ApiDialect,
     to: ApiDialect,
@@ -172,13 +173,14 @@ pub fn whole(
     id: &str,
     created: u64,
     out: &mut Vec<u8>,
-) -> Result<(), WholeError> {
+) -> Result<Option<TokenUsage>, WholeError> {
     let mut sequencer = Sequencer::new(to, context.tools.clone(), context.estimated_input_tokens, id);
     let mut gathered = Gathered::new(to, context, id, created);
     let mut reader = Reader::new(from);
     let mut feed = Feed { sequencer: &mut sequencer, sink: &mut gathered, note: None };
     JsonReader::new().read(body, |json| reader.whole(json, &mut feed)).ok_or(WholeError::NotJson)?;
-    gathered.write(out)
+    gathered.write(out)?;
+    Ok(sequencer.usage())
 }
 
 /// An error answer: status and body in, the client's status and body out.

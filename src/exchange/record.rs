@@ -91,6 +91,8 @@ pub struct RequestRecord {
     /// From the first attempt to the head of the answer. `None`: no answer.
     pub answered_after: Option<Duration>,
     pub stats: StreamStats,
+    /// Usage in a whole answer is a translation's estimate, and not its provider's.
+    pub estimates_usage: bool,
     /// The key's name and id. `None`: no known key was shown.
     pub key_name: Option<Arc<str>>,
     pub key_id: Option<Arc<str>>,
@@ -137,6 +139,7 @@ impl RequestRecord {
             connection_wait: None,
             answered_after: None,
             stats: StreamStats::default(),
+            estimates_usage: false,
             key_name: None,
             key_id: None,
             prompt_tokens: 0,

@@ -183,9 +183,11 @@ fn note_reuse(call: &mut Call, answer: &StoredAnswer) {
 /// requests.
 fn note_whole(call: &mut Call, status: StatusCode, headers: &mut HeaderMap, body: &ByteList) {
     let (dialect, digests) = (call.dialect, call.digests);
-    let stats = &mut call.record().stats;
+    let record = call.record();
+    let (stats, estimates_usage) = (&mut record.stats, record.estimates_usage);
     if status.is_success() {
         stats.note_whole(body);
+        stats.usage = stats.usage.filter(|_| !estimates_usage);
         if dialect == Dialect::Responses && stats.usage.is_none() {
             stats.background = minted::background_response(&body.join());
         }

@@ -27,8 +27,11 @@ use super::{
     translation::{AnswerBody, NoAnswer, Translation},
 };
 use crate::{
-    base::{ByteList, DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
-    relay::{RelayOptions, Uncommitted, collect},
+    base::{DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
+    relay::{
+        RelayOptions, Uncommitted,
+        collect::{self, CollectedFrames},
+    },
     routing::FailureClass,
     upstream::{self, Deadline, Request},
     wire::{provider_error, usage},
@@ -164,8 +167,9 @@ impl RequestContext<'_> {
         if kind == BodyKind::Whole {
             running.stage.cell().set(Stage::Body);
             self.refuse_beyond(announced.length)?;
-            let body = self.collect(body, first.into(), deadline).await.map_err(AttemptError::Fault)?;
-            let body = provider.secrets.mask(body, Within::Answer);
+            running.body = CollectedFrames::behind(first.into());
+            self.collect(body, &mut running.body, deadline).await.map_err(AttemptError::Fault)?;
+            let body = provider.secrets.mask(running.body.take(), Within::Answer);
             if !announced.is_coded && self.is_searched(provider, running.endpoint, body.len()) {
                 let text = body.join();
                 if self.is_error_document(running, status, &text)? {
@@ -173,14 +177,15 @@ impl RequestContext<'_> {
                 }
             }
             self.note_whole(provider, &body);
-            let body = match running.whole(translation.as_ref(), body) {
-                Ok(body) => body,
+            let (body, estimates_usage) = match running.whole(translation.as_ref(), body) {
+                Ok(whole) => whole,
                 Err(NoAnswer::Fault(fault)) => return Err(AttemptError::Fault(fault)),
                 Err(NoAnswer::Error(text)) => {
                     return error(headers, text.clone(), ErrorRest::Here(text.into()), translation);
                 }
             };
-            return Ok(Success { answer: Answer::Whole(status, headers, body), times });
+            let answer = Answer::Whole(status, headers, body);
+            return Ok(Success { estimates_usage, ..Success::of(answer, times) });
         }
         running.stage.cell().set(Stage::FirstToken);
         let is_events = kind == BodyKind::Events;
@@ -203,7 +208,7 @@ impl RequestContext<'_> {
             )
             .await?;
         match reached {
-            Ok(()) => Ok(Success { answer: Answer::Stream(status, headers, stream), times }),
+            Ok(()) => Ok(Success::of(Answer::Stream(status, headers, stream), times)),
             Err(fault) if fault.kind == FaultKind::ErrorEvent => {
                 let text = stream.error_text();
                 error(headers, text, ErrorRest::Stream(stream), None)
@@ -339,14 +344,14 @@ impl RequestContext<'_> {
         Ok(())
     }
 
-    /// The whole of a body that began with `before`, within its limit (S2.9).
+    /// Reads a body to its end, behind the bytes in `frames` and within its limit (S2.9).
     pub(super) async fn collect(
         &self,
         body: upstream::Body,
-        before: ByteList,
+        frames: &mut CollectedFrames,
         deadline: Deadline,
-    ) -> Result<ByteList, Fault> {
-        let collecting = collect::collect(body, before, self.snapshot.stream.max_response_size);
+    ) -> Result<(), Fault> {
+        let collecting = collect::collect_into(body, frames, self.snapshot.stream.max_response_size);
         timeout_at(deadline.at, collecting).await.unwrap_or_else(|_| Err(deadline.fault(Stage::Body)))
     }
 }

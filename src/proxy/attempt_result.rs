@@ -20,6 +20,15 @@ use crate::{
 pub(super) struct Success {
     pub(super) answer: Answer,
     pub(super) times: AttemptTimes,
+    /// Usage in a whole answer is the translation's estimate.
+    pub(super) estimates_usage: bool,
+}
+
+impl Success {
+    /// An answer whose usage is its provider's.
+    pub(super) const fn of(answer: Answer, times: AttemptTimes) -> Self {
+        Self { answer, times, estimates_usage: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

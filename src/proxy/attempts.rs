@@ -208,6 +208,7 @@ impl<'a> AttemptRecorder<'a> {
         if self.record.attempts > 1 {
             self.running.show_provider(name);
         }
+        self.record.estimates_usage = success.estimates_usage;
         self.record.connection_wait = Some(success.times.connection_wait);
         answer.sign(name.map(|name| &**name), plan.attempts());
         answer

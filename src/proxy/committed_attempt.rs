@@ -16,6 +16,7 @@ use crate::{
     routing::{CandidateStats, candidate_stats::AttemptFailure, settings::RoutingSettings},
     telemetry::GaugeGuard,
     upstream,
+    wire::Usage,
 };
 
 #[derive(Debug)]
@@ -49,8 +50,8 @@ impl FrameSource for AnswerBody {
         Self::poll_frame(self, cx)
     }
 
-    fn estimates_usage(&self) -> bool {
-        Self::estimates_usage(self)
+    fn reported_usage(&self, in_frames: Option<Usage>) -> Option<Usage> {
+        Self::reported_usage(self, in_frames)
     }
 
     fn acknowledge(&mut self, when: Acknowledge) {

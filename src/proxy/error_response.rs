@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     base::{ByteList, Fault, FaultKind, Moment, Sent, Stage},
-    relay::CommitPoint,
+    relay::{CommitPoint, collect::CollectedFrames},
     routing::{FailureClass, retry_after},
     upstream::{self, Deadline, Target},
     wire::{WireError, provider_error},
@@ -75,7 +75,8 @@ impl RequestContext<'_> {
         let body = match rest {
             ErrorRest::Coming(before, body) => {
                 let soon = Deadline { at: self.within(ERROR_REST_TIMEOUT, deadline.at), ..deadline };
-                self.collect(body, before, soon).await.ok()
+                let mut frames = CollectedFrames::behind(before);
+                self.collect(body, &mut frames, soon).await.ok().map(|()| frames.take())
             }
             ErrorRest::Here(body) => Some(body),
             ErrorRest::Broken => None,
@@ -84,7 +85,7 @@ impl RequestContext<'_> {
                 return Err(Fault::provider(Stage::FirstToken, FaultKind::ErrorEvent, Sent::Some).into());
             }
             ErrorRest::Stream(stream) => {
-                return Ok(Success { answer: Answer::Stream(status, headers, stream), times });
+                return Ok(Success::of(Answer::Stream(status, headers, stream), times));
             }
         };
         let body = body.map(|body| provider.secrets.mask(body, Within::Error));
@@ -117,7 +118,7 @@ impl RequestContext<'_> {
             }
             None => self.without_text(status, headers),
         };
-        Ok(Success { answer, times })
+        Ok(Success::of(answer, times))
     }
 
     /// `timeout` from now, but not after `at` or the client's deadline.

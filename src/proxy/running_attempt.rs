@@ -17,7 +17,7 @@ use super::{
 use crate::{
     base::{ByteList, Endpoint, Fault, Stage},
     exchange::{AttemptStage, WastedAttempt},
-    relay::{CommitPoint, Uncommitted},
+    relay::{CommitPoint, Uncommitted, collect::CollectedFrames},
     routing::RefusedOptions,
     wire::{Usage, usage},
 };
@@ -39,6 +39,8 @@ pub(super) struct RunningAttempt<'a> {
     pub(super) dropped: Option<&'static str>,
     /// Usage that the provider has reported.
     pub(super) reported: Option<Usage>,
+    /// A whole answer, as far as it has come.
+    pub(super) body: CollectedFrames,
     /// The stream on its way to its commit point.
     stream: Option<Uncommitted<AnswerBody>>,
     /// It has returned its result.
@@ -62,18 +64,20 @@ impl<'a> RunningAttempt<'a> {
             refused: provider.standing.refused_options(model),
             dropped: None,
             reported: None,
+            body: CollectedFrames::default(),
             stream: None,
             has_ended: false,
         }
     }
 
-    /// A whole answer in the client's dialect. Of one that failed the usage is noted all the same.
+    /// A whole answer in the client's dialect, and whether usage in it is an estimate. Of one that failed the
+    /// usage is noted all the same.
     pub(super) fn whole(
         &mut self,
         translation: Option<&Translation>,
         body: ByteList,
-    ) -> Result<ByteList, NoAnswer> {
-        let Some(translation) = translation else { return Ok(body) };
+    ) -> Result<(ByteList, bool), NoAnswer> {
+        let Some(translation) = translation else { return Ok((body, false)) };
         let text = body.join();
         let whole = translation.whole(&text);
         if whole.is_err() {
@@ -111,9 +115,17 @@ impl<'a> RunningAttempt<'a> {
     /// It returns this result.
     pub(super) fn end(&mut self, result: &Result<Success, AttemptError>) {
         self.has_ended = true;
-        if result.is_err() && self.reported.is_some() {
-            self.leave(None);
+        if result.is_err() {
+            self.note_usage_of_part();
+            if self.reported.is_some() {
+                self.leave(None);
+            }
         }
+    }
+
+    /// Notes usage in a whole answer that has come in part.
+    fn note_usage_of_part(&mut self) {
+        self.reported = self.reported.or_else(|| usage::find(&self.body.take().join()));
     }
 
     fn leave(&self, passed_tokens: Option<u32>) {
@@ -134,6 +146,7 @@ impl Drop for RunningAttempt<'_> {
             return;
         }
         // Cancelled, and the provider may have begun to work.
+        self.note_usage_of_part();
         let stream = self.stream.as_mut();
         let passed = stream.map_or(0, |stream| {
             self.reported = stream.usage();

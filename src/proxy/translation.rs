@@ -20,14 +20,14 @@ use crate::{
     base::{ByteList, Endpoint, Fault, FaultKind, RequestId, Sent, Stage},
     dialect::{
         ApiDialect,
-        answer::{self, StreamTranslator, WholeError},
+        answer::{self, StreamTranslator, TokenUsage, WholeError},
         context::AnswerContext,
         reasoning::ReasoningOrigin,
         request::{self, EffortForm, RequestErrorKind, RequestOptions},
     },
     routing::FailureClass,
     upstream::{self, Target},
-    wire::{Event, Scanner, provider_error},
+    wire::{Event, Scanner, Usage, provider_error, usage::MAX_COUNT},
 };
 
 /// A version that Anthropic's API demands; clients of other dialects send none.
@@ -183,16 +183,17 @@ impl Translation {
         headers.remove(header::CONTENT_LENGTH);
     }
 
-    /// A whole answer in the client's dialect.
+    /// A whole answer in the client's dialect, and whether usage in it is an estimate, because its provider has
+    /// reported none.
     ///
     /// # Errors
     /// It is no complete answer of the provider's dialect, or an error in spite of its status.
-    pub(super) fn whole(&self, body: &[u8]) -> Result<ByteList, NoAnswer> {
+    pub(super) fn whole(&self, body: &[u8]) -> Result<(ByteList, bool), NoAnswer> {
         let mut out = Vec::with_capacity(body.len());
         let id = self.id.to_string();
         let written = answer::whole(self.provider, self.client, body, &self.context, &id, now(), &mut out);
         match written {
-            Ok(()) => Ok(Bytes::from(out).into()),
+            Ok(reported) => Ok((Bytes::from(out).into(), reported.is_none())),
             Err(WholeError::Failed { .. }) if provider_error::is_error(body) => {
                 Err(NoAnswer::Error(Bytes::copy_from_slice(body)))
             }
@@ -232,10 +233,25 @@ impl Translation {
             secrets,
             scanner: Scanner::of_whole_events(max_line),
             translator,
-            keeps_comments: self.client != ApiDialect::Gemini,
+            client: self.client,
             has_ended: false,
             fault: None,
         }))
+    }
+}
+
+/// The counts of a provider as an answer in the client's dialect has them.
+fn counts_for(client: ApiDialect, tokens: TokenUsage) -> Usage {
+    let TokenUsage { input, cache_read, cache_write, output, reasoning } = tokens;
+    let cached = if client == ApiDialect::Messages { cache_read.saturating_add(cache_write) } else { 0 };
+    let count = |tokens: u64| Some(tokens.min(MAX_COUNT));
+    Usage {
+        input: count(input.saturating_sub(cached)),
+        output: count(output),
+        cached: count(cache_read),
+        cache_write: count(cache_write),
+        cache_write_1h: None,
+        reasoning: count(reasoning),
     }
 }
 
@@ -275,11 +291,14 @@ impl AnswerBody {
         }
     }
 
-    /// Usage in the output so far was not reported by the provider.
-    pub(super) fn estimates_usage(&self) -> bool {
+    /// The usage that the provider has reported, in the counts of the client's dialect. `in_frames`: usage in
+    /// the frames so far.
+    pub(super) fn reported_usage(&self, in_frames: Option<Usage>) -> Option<Usage> {
         match self {
-            Self::Native(..) => false,
-            Self::Translated(translated) => !translated.translator.has_usage(),
+            Self::Native(..) => in_frames,
+            Self::Translated(translated) => {
+                translated.translator.usage().map(|tokens| counts_for(translated.client, tokens))
+            }
         }
     }
 
@@ -300,8 +319,7 @@ pub struct TranslatedBody {
     secrets: Arc<SecretMask>,
     scanner: Scanner,
     translator: StreamTranslator,
-    /// Google's Python client takes a comment for an answer that is no JSON, and raises.
-    keeps_comments: bool,
+    client: ApiDialect,
     has_ended: bool,
     /// The reason of the end, behind the output of the events before it.
     fault: Option<Fault>,
@@ -332,9 +350,8 @@ impl TranslatedBody {
             let frame = if first.is_empty() { ready!(self.body.poll_frame(cx)) } else { Some(Ok(first)) };
             match frame {
                 Some(Ok(frame)) => {
-                    let Self { scanner, translator, keeps_comments, .. } = self;
-                    let scanned =
-                        scanner.scan(&frame, |event| translate(translator, &event, *keeps_comments, out));
+                    let Self { scanner, translator, client, .. } = self;
+                    let scanned = scanner.scan(&frame, |event| translate(translator, &event, *client, out));
                     if let Err(too_long) = scanned {
                         self.has_ended = true;
                         let kind = FaultKind::TooLarge { limit: too_long.limit as u64 };
@@ -347,8 +364,8 @@ impl TranslatedBody {
                 }
                 None => {
                     self.has_ended = true;
-                    let Self { scanner, translator, keeps_comments, .. } = self;
-                    scanner.finish(|event| translate(translator, &event, *keeps_comments, out));
+                    let Self { scanner, translator, client, .. } = self;
+                    scanner.finish(|event| translate(translator, &event, *client, out));
                     // An answer that was cut short gets no end here, so the tap finds it cut short.
                     let _ = translator.finish(out);
                 }
@@ -361,10 +378,11 @@ impl TranslatedBody {
     }
 }
 
-fn translate(translator: &mut StreamTranslator, event: &Event<'_>, keeps_comments: bool, out: &mut Vec<u8>) {
+fn translate(translator: &mut StreamTranslator, event: &Event<'_>, client: ApiDialect, out: &mut Vec<u8>) {
     if event.comment_only {
-        // A keepalive of the provider keeps the client's connection, too.
-        out.extend_from_slice(if keeps_comments { b":\n\n" } else { b"" });
+        // A keepalive of the provider keeps the client's connection, too. Google's Python client takes a
+        // comment for an answer that is no JSON, and raises.
+        out.extend_from_slice(if client == ApiDialect::Gemini { b"" } else { b":\n\n" });
     } else if let Some(data) = event.data {
         translator.event(event.name, data, out);
     }

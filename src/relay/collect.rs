@@ -13,24 +13,39 @@ const MAX_KEPT_FRAMES: usize = 256;
 /// A frame that is never copied.
 const LARGE_FRAME: usize = 4 * 1024;
 
-/// Collects `source` behind the bytes that came `before`; at most `limit` bytes are accepted. The frames are
-/// kept as they came, but for small ones beyond the first few hundred.
+/// Collects `source` behind the bytes that came `before`; at most `limit` bytes are accepted.
 ///
 /// # Errors
 /// The source's own fault, or that it is larger than `limit`.
-pub async fn collect<S: FrameSource>(mut source: S, before: ByteList, limit: u64) -> Result<ByteList, Fault> {
-    let mut list = CollectedFrames { list: before, kept: 0, small: BytesMut::new() };
+pub async fn collect<S: FrameSource>(source: S, before: ByteList, limit: u64) -> Result<ByteList, Fault> {
+    let mut frames = CollectedFrames::behind(before);
+    collect_into(source, &mut frames, limit).await?;
+    Ok(frames.take())
+}
+
+/// Collects `source` behind the bytes in `frames`; at most `limit` bytes are accepted. Dropping the future
+/// leaves the bytes that have come in `frames`, as a fault does.
+///
+/// # Errors
+/// The source's own fault, or that it is larger than `limit`.
+pub async fn collect_into<S: FrameSource>(
+    mut source: S,
+    frames: &mut CollectedFrames,
+    limit: u64,
+) -> Result<(), Fault> {
     while let Some(frame) = poll_fn(|cx| source.poll_frame(cx)).await {
-        list.push(frame?);
-        if list.len() as u64 > limit {
+        frames.push(frame?);
+        if frames.len() as u64 > limit {
             return Err(Fault::provider(Stage::Body, FaultKind::TooLarge { limit }, Sent::Some));
         }
     }
-    list.flush();
-    Ok(list.list)
+    Ok(())
 }
 
-struct CollectedFrames {
+/// The bytes of a body as far as it has come. The frames are kept as they came, but for small ones beyond the
+/// first few hundred.
+#[derive(Debug, Default)]
+pub struct CollectedFrames {
     list: ByteList,
     kept: usize,
     /// Joined frames, behind `list`.
@@ -38,6 +53,19 @@ struct CollectedFrames {
 }
 
 impl CollectedFrames {
+    /// A body of which these bytes have come.
+    #[must_use]
+    pub fn behind(list: ByteList) -> Self {
+        Self { list, ..Self::default() }
+    }
+
+    /// All bytes, taken out.
+    #[must_use]
+    pub fn take(&mut self) -> ByteList {
+        self.flush();
+        std::mem::take(&mut self.list)
+    }
+
     fn len(&self) -> usize {
         self.list.len() + self.small.len()
     }
@@ -62,16 +90,16 @@ mod tests {
 
     #[test]
     fn many_small_frames_are_joined() {
-        let mut frames = CollectedFrames { list: ByteList::new(), kept: 0, small: BytesMut::new() };
+        let mut frames = CollectedFrames::default();
         for number in 0..100_000_u32 {
             frames.push(Bytes::copy_from_slice(&number.to_be_bytes()));
         }
         frames.push(Bytes::from(vec![1; LARGE_FRAME]));
         frames.push(Bytes::from_static(b"end"));
         assert_eq!(frames.len(), 400_000 + LARGE_FRAME + 3);
-        frames.flush();
-        assert!(frames.list.iter().count() < MAX_KEPT_FRAMES + 8);
-        let bytes = frames.list.join();
+        let list = frames.take();
+        assert!(list.iter().count() < MAX_KEPT_FRAMES + 8);
+        let bytes = list.join();
         assert!(
             bytes.chunks(4).take(100_000).zip(0_u32..).all(|(chunk, number)| chunk == number.to_be_bytes())
         );

@@ -72,7 +72,7 @@ impl<S: FrameSource + 'static> Uncommitted<S> {
 
     /// Usage that the provider has reported so far.
     pub fn usage(&mut self) -> Option<Usage> {
-        self.stream.drop_estimate();
+        self.stream.note_reported_usage();
         self.stream.tap.stats().usage
     }
 
@@ -280,7 +280,7 @@ impl<S: FrameSource + 'static> Committed<S> {
         let is_answered = self.stream.is_answered() && self.stream.waiting() == 0;
         has_ended
             || is_answered && {
-                self.stream.drop_estimate();
+                self.stream.note_reported_usage();
                 self.stream.tap.stats().usage.is_some_and(Usage::is_complete)
             }
     }
@@ -393,7 +393,7 @@ impl<S: FrameSource + 'static> Committed<S> {
 impl<S: FrameSource + 'static> Drop for Committed<S> {
     fn drop(&mut self) {
         self.stream.timer.taken(self.stream.tap.stats());
-        self.stream.drop_estimate();
+        self.stream.note_reported_usage();
         let outcome = self.outcome();
         if let Some(source) = self.stream.take_rest() {
             self.detached.read_rest(source);

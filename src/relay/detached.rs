@@ -128,9 +128,8 @@ impl<S: FrameSource> DetachedStream<S> {
         };
         // The provider's connection is dropped before the completion is reported, because a reader of the
         // completion may look at the connection.
-        if source.estimates_usage() {
-            tap.stats().usage = None;
-        }
+        let stats = tap.stats();
+        stats.usage = source.reported_usage(stats.usage);
         drop((source, observer));
         let record = completion.record();
         record.stats = tap.take_stats();

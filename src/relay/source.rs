@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 
 use super::delayed_ack::Acknowledge;
-use crate::base::{ByteList, Fault};
+use crate::{
+    base::{ByteList, Fault},
+    wire::Usage,
+};
 
 /// The provider's body.
 pub trait FrameSource: Unpin {
@@ -21,9 +24,10 @@ pub trait FrameSource: Unpin {
     /// All has been read: the next poll would give `None`.
     fn is_done(&self) -> bool;
 
-    /// Usage in its frames so far is an estimate, and not the provider's.
-    fn estimates_usage(&self) -> bool {
-        false
+    /// The usage that the provider has reported so far. `in_frames`: usage in the frames so far, which in a
+    /// translation may be an estimate, or come later than the provider's.
+    fn reported_usage(&self, in_frames: Option<Usage>) -> Option<Usage> {
+        in_frames
     }
 
     /// How the provider's connection is to acknowledge bytes from now on.

@@ -191,7 +191,7 @@ impl<S: FrameSource> Stream<S> {
         }
         if let Err(fault) = &outcome {
             self.report_failure(fault);
-            self.drop_estimate();
+            self.note_reported_usage();
             self.source = None;
             self.flush_coalesce();
         }
@@ -268,7 +268,7 @@ impl<S: FrameSource> Stream<S> {
 
     /// Takes no more from the source, through no fault of the provider.
     pub(super) fn stop(&mut self) {
-        self.drop_estimate();
+        self.note_reported_usage();
         (self.source, self.observer) = (None, None);
         self.flush_coalesce();
     }
@@ -276,7 +276,7 @@ impl<S: FrameSource> Stream<S> {
     /// The source has ended as its framing declares; its last event may lack its blank line, and the answer
     /// its end.
     fn finish(&mut self) {
-        self.drop_estimate();
+        self.note_reported_usage();
         self.source = None;
         let is_usage_chunk = self.tap.finish() && self.strip_usage;
         self.cut_short = self.tap.is_cut_short();
@@ -295,7 +295,7 @@ impl<S: FrameSource> Stream<S> {
 
     /// The answer is complete, and the provider has not ended its body in time.
     fn finish_early(&mut self) {
-        self.drop_estimate();
+        self.note_reported_usage();
         self.rest = self.source.take().map(Box::new);
         self.finish();
     }
@@ -400,10 +400,12 @@ impl<S: FrameSource> Stream<S> {
         self.ready.len()
     }
 
-    /// Usage that the source has estimated was not reported.
-    pub(super) fn drop_estimate(&mut self) {
-        if self.source.as_ref().is_some_and(FrameSource::estimates_usage) {
-            self.tap.stats().usage = None;
+    /// Notes the usage that the provider has reported in place of usage in the frames. Called before the
+    /// source is dropped, and before the usage is read.
+    pub(super) fn note_reported_usage(&mut self) {
+        if let Some(source) = &self.source {
+            let stats = self.tap.stats();
+            stats.usage = source.reported_usage(stats.usage);
         }
     }
 

@@ -45,7 +45,7 @@ pub fn with_budget(upstreams: &[&Upstream], budget: i64) -> Plan {
 }
 
 /// The millionths that the only key of a gateway has spent, once that has stopped.
-async fn spent(folder: &Folder) -> i64 {
+pub async fn spent(folder: &Folder) -> i64 {
     let store = KeyStore::open(&folder.database()).await.unwrap();
     let spending = store.spending().await.unwrap();
     store.close().await;

@@ -3,6 +3,7 @@
 pub mod answer_cache;
 mod batch;
 mod body_memory;
+mod broken_charges;
 mod charges;
 mod coalescing;
 mod coded_bodies;

@@ -92,12 +92,12 @@ pub(super) struct Citation<'a> {
 
 /// Tokens of a request and its answer. `input` holds the cached ones, `output` the reasoning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct TokenUsage {
-    pub(super) input: u64,
-    pub(super) cache_read: u64,
-    pub(super) cache_write: u64,
-    pub(super) output: u64,
-    pub(super) reasoning: u64,
+pub struct TokenUsage {
+    pub input: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
+    pub output: u64,
+    pub reasoning: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

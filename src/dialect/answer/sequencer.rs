@@ -104,9 +104,9 @@ impl Sequencer {
         self.progress
     }
 
-    /// The provider has reported usage.
-    pub(super) const fn has_usage(&self) -> bool {
-        self.usage.is_some()
+    /// The usage that the provider has reported. `None`: none so far.
+    pub(super) const fn usage(&self) -> Option<TokenUsage> {
+        self.usage
     }
 
     /// Passes the steps that `fact` causes to `sink`.

@@ -16,7 +16,7 @@ fn ends(text: &str, reason: &str) -> Vec<Option<String>> {
         let mut out = Vec::new();
         let from = ApiDialect::ChatCompletions;
         ends.push(match whole(from, to, body.as_bytes(), &context(), "r", 1, &mut out) {
-            Ok(()) => accumulate::whole(to, &serde_json::from_slice(&out).unwrap()).stop.map(str::to_owned),
+            Ok(_) => accumulate::whole(to, &serde_json::from_slice(&out).unwrap()).stop.map(str::to_owned),
             Err(WholeError::Failed { message, .. }) => Some(message),
             Err(error) => panic!("{error:?}"),
         });
