@@ -42,7 +42,7 @@ fn cover_secrets(shown: &mut Value, secrets: &[&str]) {
 /// `key`: the key of the value, or of the list that has it. `is_secret`: every text and number of it is a
 /// secret.
 fn covered(key: &str, value: &document::Value, is_secret: bool) -> Value {
-    // A list or an object under a key like `token` is not covered as a whole: its members have their own keys.
+    // A list or an object under a key like `token` is not covered as a whole: its members have own keys.
     match value {
         document::Value::Null => Value::Null,
         document::Value::Bool(flag) => (*flag).into(),

@@ -164,7 +164,8 @@ impl StreamTranslator {
 }
 
 /// A whole answer, not streamed. `out` is the client's body only after `Ok`, which has the usage that the
-/// provider reported; `None`: usage in `out` is an estimate. [`own_error`] writes the body of one that failed.
+/// provider reported; `None`: usage in `out` is an estimate. [`own_error`] writes the body of one that
+/// failed.
 pub fn whole(
     from: ApiDialect,
     to: ApiDialect,

@@ -17,9 +17,10 @@
 //! - `planning`: trace, candidates, mode: the decisions before the first attempt
 //! - `attempts`: attempts until one reaches the commit point, out of `attempt_set`; each reads the
 //!   `request_context`
-//! - `attempt`: one of them; `running_attempt`: its state; `attempt_result`: how it ended; `error_response`: a provider's error;
-//!   `refused_options`: the options that a model refuses as such; [`classify`]: the class of a failure,
-//!   `missing`: of a missing model or endpoint; `failures`: the failures of a request, and its refusal
+//! - `attempt`: one of them; `running_attempt`: its state; `attempt_result`: how it ended;
+//!   `error_response`: a provider's error; `refused_options`: the options that a model refuses as such;
+//!   [`classify`]: the class of a failure, `missing`: of a missing model or endpoint; `failures`: the
+//!   failures of a request, and its refusal
 //! - `first_bytes`: decide whether a body without a stream's label has events
 //! - [`translation`]: an attempt in another dialect than the client's
 //! - [`encode`]: compresses documents on their way down; `accept_encoding`: the coding that a client accepts

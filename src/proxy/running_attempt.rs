@@ -1,5 +1,6 @@
-//! The state of an attempt while it runs, kept apart from the attempt's result because a cancelled attempt has
-//! none. An attempt that ends without an answer for the client leaves its usage in `wasted`, however it ends.
+//! The state of an attempt while it runs, kept apart from the attempt's result because a cancelled attempt
+//! has none. An attempt that ends without an answer for the client leaves its usage in `wasted`, however it
+//! ends.
 
 use std::{
     cell::{Cell, RefCell},

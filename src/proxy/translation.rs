@@ -183,8 +183,8 @@ impl Translation {
         headers.remove(header::CONTENT_LENGTH);
     }
 
-    /// A whole answer in the client's dialect, and whether usage in it is an estimate, because its provider has
-    /// reported none.
+    /// A whole answer in the client's dialect, and whether usage in it is an estimate, because its provider
+    /// has reported none.
     ///
     /// # Errors
     /// It is no complete answer of the provider's dialect, or an error in spite of its status.
