@@ -9,12 +9,14 @@
 //! - [`id`]: request ids; [`secret`]: values that never print; [`endpoint`]: the endpoints of providers
 //! - [`origins`]: the providers that made ids and sealed texts, and the keys that made responses
 //! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
-//! - [`pem`]: certificate and key files; [`base64`]: bytes as text
+//! - [`pem`]: certificate and key files; [`base64`]: bytes as text; [`control`]: characters that change how a
+//!   text is shown
 //! - [`room`]: memory that busy times leave behind
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
 pub mod base64;
 pub mod byte_list;
+pub mod control;
 pub mod deadlines;
 pub mod endpoint;
 pub mod episode;

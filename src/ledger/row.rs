@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use crate::database::Cell;
-use crate::database::{CellRef, ColumnKind, TableRow};
+use crate::{
+    base::control::is_display_control,
+    database::{CellRef, ColumnKind, TableRow},
+};
 
 /// The most characters of a text from outside (S3.6 for the user agent).
 pub const MAX_TEXT_LENGTH: usize = 500;
@@ -205,14 +208,17 @@ impl RowOutcome {
     }
 }
 
-/// The beginning of a text from outside. Control characters become spaces, because they move a terminal's
-/// cursor and PostgreSQL's text takes no NUL.
+/// The beginning of a text from outside. Control characters become spaces, because they command a terminal
+/// and PostgreSQL's text takes no NUL.
 #[must_use]
 pub fn cut(text: &str) -> String {
     if text.len() <= MAX_TEXT_LENGTH && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.to_owned();
     }
-    text.chars().take(MAX_TEXT_LENGTH).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    text.chars()
+        .take(MAX_TEXT_LENGTH)
+        .map(|letter| if is_display_control(letter) { ' ' } else { letter })
+        .collect()
 }
 
 #[cfg(test)]

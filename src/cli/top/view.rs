@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Deserializer};
 
+use crate::base::control::is_display_control;
+
 /// A `running` event, of one replica or of several.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -109,5 +111,5 @@ pub(super) struct LostEvents {
 /// A text without control characters; null is none.
 fn clean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(text.replace(char::is_control, "\u{fffd}"))
+    Ok(text.replace(is_display_control, "\u{fffd}"))
 }

@@ -3,8 +3,10 @@
 //! queue full are dropped and counted.
 //!
 //! - [`queue`]: the queue of one destination, and the thread that writes it
+//! - `escape`: the characters that do not get into a line
 //! - [`file`]: the log file and its rotation
 
+mod escape;
 pub mod file;
 pub mod queue;
 
@@ -23,6 +25,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
+use escape::LineForm;
 pub use file::FileSettings;
 use file::Rotating;
 pub use queue::LostLines;
@@ -49,11 +52,11 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// Renders the line that reports lost lines.
-    fn loss(self) -> fn(u64) -> String {
+    /// The line that reports so many lost lines.
+    fn loss(self, count: u64) -> String {
         match self {
-            Self::Human => |count| format!(" WARN {count} log lines lost"),
-            Self::Json => |count| format!(r#"{{"level":"WARN","message":"log lines lost","count":{count}}}"#),
+            Self::Human => format!(" WARN {count} log lines lost"),
+            Self::Json => format!(r#"{{"level":"WARN","message":"log lines lost","count":{count}}}"#),
         }
     }
 }
@@ -105,10 +108,10 @@ impl Log {
         let file = settings.file.clone().map(|file| {
             let (path, format) = (file.path.clone(), file.format);
             let rotating = Rotating::open(file).map_err(|error| LogError::File { path, error })?;
-            Ok((LogQueue::start(rotating, format.loss()), format))
+            Ok((LogQueue::start(rotating, LineForm { format, has_color: false }), format))
         });
         let file: Option<(LogQueue, LogFormat)> = file.transpose()?;
-        let console = LogQueue::start(io::stderr(), settings.format.loss());
+        let console = LogQueue::start(io::stderr(), LineForm { format: settings.format, has_color: color });
         let second = file.as_ref().map(|(queue, format)| (queue.lines(), *format));
         let (subscriber, level) = subscriber(&settings, color, console.lines(), second);
         subscriber.try_init().map_err(LogError::Taken)?;
@@ -179,7 +182,7 @@ mod tests {
 
     fn logged(settings: LogSettings, events: impl FnOnce(&reload::Handle<Targets, Registry>)) -> String {
         let sink = Sink::default();
-        let queue = LogQueue::start(sink.clone(), settings.format.loss());
+        let queue = LogQueue::start(sink.clone(), LineForm { format: settings.format, has_color: false });
         let (subscriber, level) = subscriber(&settings, false, queue.lines(), None);
         tracing::subscriber::with_default(subscriber, || events(&level));
         drop(queue);
@@ -205,6 +208,23 @@ mod tests {
                 && lines[1].contains("second")
                 && lines[2].contains("third")
         );
+    }
+
+    /// Texts of clients and providers neither command a terminal nor forge a line.
+    #[test]
+    fn foreign_text_stays_text() {
+        let foreign = "a\u{9b}2J\u{202e}b\u{2028}c\x1b[2Jd\ne";
+        for format in [LogFormat::Human, LogFormat::Json] {
+            let text = logged(LogSettings { level: Level::INFO, format, file: None }, |_| {
+                tracing::info!(error = %foreign, model = foreign, "{foreign}");
+            });
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(!line.chars().any(crate::base::control::is_display_control), "{line:?}");
+            if format == LogFormat::Json {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!([&line["error"], &line["model"], &line["message"]], [foreign; 3]);
+            }
+        }
     }
 
     #[test]

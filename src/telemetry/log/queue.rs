@@ -23,6 +23,8 @@ use std::{
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::{LogFormat, escape::LineForm};
+
 /// Lines that wait. At some 300 bytes each, about a megabyte.
 const MAX_WAITING: usize = 4096;
 
@@ -70,26 +72,26 @@ impl LostLines {
     }
 
     /// Writes a line about losses not yet reported.
-    fn report(&self, out: &mut impl Write, note: fn(u64) -> String) {
+    fn report(&self, out: &mut impl Write, format: LogFormat) {
         let [unreported, _] = &*self.0;
         let count = unreported.swap(0, Ordering::Relaxed);
-        if count > 0 && out.write_all(format!("{}\n", note(count)).as_bytes()).is_err() {
+        if count > 0 && out.write_all(format!("{}\n", format.loss(count)).as_bytes()).is_err() {
             unreported.fetch_add(count, Ordering::Relaxed);
         }
     }
 }
 
 impl LogQueue {
-    /// Starts the thread that writes to `out`; `note` words the line that says how many were lost. Without a
-    /// thread, lines are lost and nothing else.
-    pub fn start(out: impl Write + Send + 'static, note: fn(u64) -> String) -> Self {
+    /// Starts the thread that writes lines of this form to `out`. Without a thread, lines are lost and
+    /// nothing else.
+    pub(super) fn start(out: impl Write + Send + 'static, form: LineForm) -> Self {
         let (sender, receiver) = channel(MAX_WAITING);
         let lines = LineSender { sender, lost: LostLines::default() };
         let lost = lines.lost.clone();
         // Without a thread the log is missing, and the process runs on.
         let _ = thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(out, note, receiver, &lost));
+            .spawn(move || write_all(out, form, receiver, &lost));
         Self { lines }
     }
 
@@ -146,17 +148,12 @@ impl<'a> MakeWriter<'a> for LineSender {
 
 /// Writes until the queue closes. A failing `out` does not stop it, because a later line may succeed; that
 /// line follows a report of the losses.
-fn write_all(
-    mut out: impl Write,
-    note: fn(u64) -> String,
-    mut receiver: Receiver<Message>,
-    lost: &LostLines,
-) {
+fn write_all(mut out: impl Write, form: LineForm, mut receiver: Receiver<Message>, lost: &LostLines) {
     while let Some(message) = receiver.blocking_recv() {
-        lost.report(&mut out, note);
+        lost.report(&mut out, form.format);
         match message {
             Message::Line(line) => {
-                if out.write_all(&line).is_err() {
+                if out.write_all(&form.escape(&line)).is_err() {
                     lost.add();
                 }
             }
@@ -173,6 +170,8 @@ mod tests {
     use std::sync::{Mutex, MutexGuard};
 
     use super::*;
+
+    const FORM: LineForm = LineForm { format: LogFormat::Human, has_color: false };
 
     /// Blocks writes while a test holds the lock.
     #[derive(Clone, Default)]
@@ -198,7 +197,7 @@ mod tests {
     #[test]
     fn a_stuck_writer_costs_lines_and_says_how_many() {
         let gate = Gate::default();
-        let queue = LogQueue::start(gate.clone(), |count| format!("lost {count}"));
+        let queue = LogQueue::start(gate.clone(), FORM);
         let stuck = gate.hold();
         let lines = queue.lines();
         for _ in 0..2 * MAX_WAITING {
@@ -208,7 +207,9 @@ mod tests {
         drop(queue);
         let text = String::from_utf8(gate.hold().clone()).unwrap();
         let written = text.lines().filter(|line| *line == "x").count();
-        let lost = text.lines().filter_map(|line| line.strip_prefix("lost ")?.parse::<usize>().ok());
+        let lost = text.lines().filter_map(|line| {
+            line.strip_prefix(" WARN ")?.strip_suffix(" log lines lost")?.parse::<usize>().ok()
+        });
         assert_eq!(written + lost.sum::<usize>(), 2 * MAX_WAITING);
         assert!(written >= MAX_WAITING);
     }
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn a_full_disk_costs_lines_and_says_how_many_when_there_is_room() {
         let disk = Disk::default();
-        let queue = LogQueue::start(disk.clone(), |count| format!("lost {count}"));
+        let queue = LogQueue::start(disk.clone(), FORM);
         let (lines, lost) = (queue.lines(), queue.lost());
         let told = || {
             let (done, flushed) = sync_channel(1);
@@ -253,7 +254,10 @@ mod tests {
         disk.full.store(false, Ordering::Relaxed);
         (&lines).write_all(b"after\n").unwrap();
         told();
-        assert_eq!(String::from_utf8(disk.written.hold().clone()).unwrap(), "before\nlost 3\nafter\n");
+        assert_eq!(
+            String::from_utf8(disk.written.hold().clone()).unwrap(),
+            "before\n WARN 3 log lines lost\nafter\n"
+        );
         assert_eq!(lost.read(), 3);
     }
 }
