@@ -45,14 +45,15 @@ pub async fn compress(
     headers: &mut HeaderMap,
     document: ByteList,
 ) -> ByteList {
-    if !settings.enabled || document.is_empty() || !may_be_changed(request, headers) {
+    if !settings.enabled || document.is_empty() || !may_be_changed(headers) {
         return document;
     }
-    let CodingChoice { coding, refuses_plain } = CodingChoice::of(request);
-    if document.len() < settings.min_size && !refuses_plain {
-        return document;
-    }
+    // On a document that stays plain, too, because another request would get it coded.
     vary(headers);
+    let CodingChoice { coding, refuses_plain } = CodingChoice::of(request);
+    if document.len() < settings.min_size && !refuses_plain || forbids_change(request) {
+        return document;
+    }
     let Some(coding) = coding else { return document };
     let Ok(coded) = encode(coding, settings.level, &document).await else { return document };
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
@@ -69,7 +70,7 @@ pub fn takes_gzip(request: &HeaderMap) -> bool {
 }
 
 /// Whether the headers say that the body is text without a coding, and none forbids the change.
-fn may_be_changed(request: &HeaderMap, headers: &HeaderMap) -> bool {
+fn may_be_changed(headers: &HeaderMap) -> bool {
     let is_bound = [header::CONTENT_ENCODING, header::CONTENT_RANGE]
         .into_iter()
         .chain(DIGESTS.map(HeaderName::from_static))
@@ -80,7 +81,7 @@ fn may_be_changed(request: &HeaderMap, headers: &HeaderMap) -> bool {
         || kind == b"application/json"
         || kind == b"application/openmetrics-text"
         || kind.ends_with(b"+json");
-    is_text && !is_bound && !forbids_change(request) && !forbids_change(headers)
+    is_text && !is_bound && !forbids_change(headers)
 }
 
 /// Whether `Cache-Control` forbids a coding in between (RFC 9111 section 5.2.2.6).
@@ -163,9 +164,9 @@ mod tests {
         let json = ("content-type", "application/json");
         for (size, own, coded) in [
             (1024, &[json][..], true),
-            (1023, &[json], false),
             (1024, &[("content-type", "text/plain; charset=utf-8")], true),
             (1024, &[("content-type", "application/problem+json")], true),
+            (0, &[json], false),
             (1024, &[("content-type", "text/event-stream")], false),
             (1024, &[("content-type", "audio/mpeg")], false),
             (1024, &[], false),
@@ -179,6 +180,25 @@ mod tests {
             let is_coded = headers.get("content-encoding").is_some_and(|value| value == "gzip");
             assert_eq!(is_coded, coded, "{size} {own:?}");
             assert_eq!(headers.contains_key("vary"), coded, "{size} {own:?}");
+        }
+    }
+
+    /// A document varies with `accept-encoding` even where this request gets it plain (RFC 9110 12.5.5).
+    #[tokio::test]
+    async fn a_document_that_stays_plain_for_one_request_varies() {
+        for (size, request) in [
+            (1023, &[("accept-encoding", "gzip")][..]),
+            (1, &[]),
+            (4096, &[]),
+            (4096, &[("accept-encoding", "gzip"), ("cache-control", "no-transform")]),
+        ] {
+            let mut headers = fields(&[("content-type", "application/json")]);
+            let document = Bytes::from(vec![b'x'; size]).into();
+            compress(CompressionSettings::default(), &fields(request), &mut headers, document).await;
+            assert_eq!(
+                (headers.get("content-encoding"), &headers["vary"]),
+                (None, &"accept-encoding".parse().unwrap())
+            );
         }
     }
 
