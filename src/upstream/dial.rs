@@ -2,7 +2,8 @@
 //! and reuse to `connection` and `pool`. Its error texts name no address, because clients see them.
 //!
 //! A name's addresses are tried as RFC 8305 says: the families in turn, the next one when the one before
-//! fails or after 250 ms, and the first that answers is taken. The next dial begins with it.
+//! fails or after 250 ms, and the first that answers is taken. The next dial begins with it. Many addresses,
+//! or a short timeout, shorten the interval, so that each address is tried in the first half of the time.
 
 use std::{
     borrow::Cow,
@@ -17,7 +18,7 @@ use std::{
 use socket2::SockRef;
 use tokio::{
     net::TcpStream,
-    time::{Duration, Instant, sleep, timeout},
+    time::{Duration, Instant, sleep, timeout_at},
 };
 
 use super::{
@@ -28,8 +29,11 @@ use super::{
 };
 use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Side, Stage, fault::NO_SOCKET, keep_alive};
 
-/// From one attempt to connect to the next (RFC 8305 section 5).
+/// From one attempt to connect to the next, and the shortest interval (RFC 8305 sections 5 and 8).
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(250);
+const MIN_ATTEMPT_INTERVAL: Duration = Duration::from_millis(10);
+/// Addresses that are tried. Each attempt holds a socket.
+const MAX_ADDRESSES: usize = 32;
 
 /// Connects to `target`. `trust`: the accepted authorities; `None` for a plain connection. `answered`: the
 /// address that answered last.
@@ -39,7 +43,8 @@ pub(super) async fn dial(
     answered: &Cell<Option<IpAddr>>,
 ) -> Result<(ProviderStream, NegotiatedProtocol), Fault> {
     let given = target.connect_timeout;
-    timeout(given, open(target, trust, answered)).await.unwrap_or_else(|_| Err(late(given)))
+    let deadline = Instant::now() + given;
+    timeout_at(deadline, open(target, trust, (answered, deadline))).await.unwrap_or_else(|_| Err(late(given)))
 }
 
 fn late(given: Duration) -> Fault {
@@ -49,9 +54,9 @@ fn late(given: Duration) -> Fault {
 async fn open(
     target: &Target,
     trust: Option<&TrustStore>,
-    answered: &Cell<Option<IpAddr>>,
+    (answered, deadline): (&Cell<Option<IpAddr>>, Instant),
 ) -> Result<(ProviderStream, NegotiatedProtocol), Fault> {
-    let connected = connect(target, answered).await;
+    let connected = connect(target, answered, deadline).await;
     let mut stream = connected.map_err(|error| unconnected(target, &error))?;
     if let Some(proxy) = &target.proxy {
         tunnel::open(&mut stream, proxy, &target.base).await.map_err(|reason| {
@@ -81,13 +86,17 @@ fn unconnected(target: &Target, error: &io::Error) -> Fault {
     Fault::provider(Stage::Connect, FaultKind::Unreachable(reason(error)), Sent::Nothing)
 }
 
-async fn connect(target: &Target, answered: &Cell<Option<IpAddr>>) -> io::Result<TcpStream> {
+async fn connect(
+    target: &Target,
+    answered: &Cell<Option<IpAddr>>,
+    deadline: Instant,
+) -> io::Result<TcpStream> {
     let (host, port) = match &target.proxy {
         None => (&target.base.host, target.base.port),
         Some(proxy) => (&proxy.host, proxy.port),
     };
     let addresses = resolve(host, port).await?;
-    let stream = connect_first(&in_order(addresses, answered.get())).await?;
+    let stream = connect_first(&in_order(addresses, answered.get()), deadline).await?;
     answered.set(stream.peer_addr().ok().map(|address| address.ip()));
     stream.set_nodelay(true)?;
     let _ = keep_alive(SockRef::from(&stream));
@@ -121,9 +130,18 @@ fn is_own(error: &io::Error) -> bool {
         || matches!(error.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::AddrNotAvailable)
 }
 
+/// From one attempt to the next, so that so many addresses are tried in half of the time that is left; the
+/// other half is for the last one's answer and for TLS.
+fn attempt_interval(addresses: usize, left: Duration) -> Duration {
+    let share = left / 2 / u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
+    share.clamp(MIN_ATTEMPT_INTERVAL, ATTEMPT_INTERVAL)
+}
+
 /// The first of these addresses that answers; of the errors the last, those of this system only if
 /// there is no other: it may lack a family of addresses.
-async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+async fn connect_first(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+    let addresses = addresses.get(..MAX_ADDRESSES).unwrap_or(addresses);
+    let interval = attempt_interval(addresses.len(), deadline.saturating_duration_since(Instant::now()));
     let mut rest = addresses.iter();
     let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>> = Vec::new();
     let mut error = Some(io::Error::new(io::ErrorKind::NotFound, "no address"));
@@ -158,7 +176,7 @@ async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
                 (Some(address), last) => {
                     error = last;
                     attempts.push(Box::pin(TcpStream::connect(*address)));
-                    pause.as_mut().reset(Instant::now() + ATTEMPT_INTERVAL);
+                    pause.as_mut().reset(Instant::now() + interval);
                 }
                 (None, Some(last)) if attempts.is_empty() => return Poll::Ready(Err(last)),
                 (None, last) => {
@@ -198,13 +216,18 @@ mod tests {
     use super::*;
     use crate::{base::keepalive::KEEPALIVE_TIME, upstream::BaseUrl};
 
+    /// A deadline that plays no part.
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     #[tokio::test]
     async fn dialled_sockets_do_not_delay_and_are_kept_alive() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
         let target =
             Target { protocol: Protocol::Http1, ..Target::plain("p", BaseUrl::parse(&base).unwrap()) };
-        let stream = connect(&target, &Cell::new(None)).await.unwrap();
+        let stream = connect(&target, &Cell::new(None), later()).await.unwrap();
         assert!(stream.nodelay().unwrap());
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
@@ -243,12 +266,45 @@ mod tests {
         let (_socket, silent, _filling) = black_hole().await;
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let start = Instant::now();
-        let stream = connect_first(&[closed, silent, good]).await.unwrap();
+        let stream = connect_first(&[closed, silent, good], later()).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
         let after = start.elapsed();
         assert!(after >= ATTEMPT_INTERVAL && after < 4 * ATTEMPT_INTERVAL, "{after:?}");
-        let error = connect_first(&[closed]).await.unwrap_err();
+        let error = connect_first(&[closed], later()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn each_address_is_tried_in_half_of_the_time() {
+        let interval = |addresses, left| attempt_interval(addresses, Duration::from_millis(left));
+        for (addresses, left, milliseconds) in [
+            (1, 5000, 250),
+            (2, 5000, 250),
+            (10, 5000, 250),
+            (14, 5000, 178),
+            (2, 200, 50),
+            (2, 10, 10),
+            (0, 0, 10),
+        ] {
+            let found = interval(addresses, left).as_millis();
+            assert_eq!(found, milliseconds, "{addresses} {left}");
+        }
+    }
+
+    /// E5: thirteen addresses that do not answer leave time for the fourteenth, and two for the second where
+    /// the timeout is short.
+    #[tokio::test]
+    async fn silent_addresses_do_not_use_up_the_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let (_socket, silent, _filling) = black_hole().await;
+        for (silent_ones, milliseconds) in [(13, 1500), (1, 240)] {
+            let mut addresses = vec![silent; silent_ones];
+            addresses.push(good);
+            let deadline = Instant::now() + Duration::from_millis(milliseconds);
+            let stream = timeout_at(deadline, connect_first(&addresses, deadline)).await;
+            assert_eq!(stream.expect("in time").unwrap().peer_addr().unwrap(), good);
+        }
     }
 
     /// Of a system without file descriptors or ports, none of which a provider can cause.
