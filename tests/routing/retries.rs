@@ -54,21 +54,32 @@ async fn all_of_several_candidates_fail() {
     gateway.stop().await;
 }
 
-/// `retry: safe`: a request that the provider may have seen is not repeated; by default it is.
+/// `retry: safe`: a request that the provider may have seen is not repeated; by default it is. A connection
+/// that ends before the head says no more about it than a stream that is reset with any reason but
+/// `REFUSED_STREAM` (RFC 9113 section 8.7), so that HTTP/1.1 and HTTP/2 are alike.
 #[tokio::test]
 async fn retries_can_be_made_safe() {
-    for safe in [false, true] {
-        let first = Upstream::always(Speaks::H1, vec![Step::Close]);
-        let second = serving();
-        let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.retry.safe = safe);
-        let gateway = plan.start().await;
-        let mut client = gateway.client(Version::H1).await;
-        let answer = client.send(Call::stream()).await;
-        assert_eq!(answer.status, if safe { 503 } else { 200 });
-        answer.collect().await;
-        assert_eq!(second.log.requests(), usize::from(!safe));
-        drop(client);
-        gateway.stop().await;
+    for (speaks, end) in [
+        (Speaks::H1, Step::Close),
+        (Speaks::H1, Step::Reset),
+        (Speaks::H2, Step::Close),
+        (Speaks::H2, Step::Reset),
+        (Speaks::H2, Step::Cancel),
+    ] {
+        for safe in [false, true] {
+            let first = Upstream::always(speaks, vec![end.clone()]);
+            let second = serving();
+            let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.retry.safe = safe);
+            let gateway = plan.start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let answer = client.send(Call::stream()).await;
+            assert_eq!(answer.status, if safe { 503 } else { 200 }, "{speaks:?} {end:?}");
+            answer.collect().await;
+            let requests = (first.log.requests(), second.log.requests());
+            assert_eq!(requests, (1, usize::from(!safe)), "{speaks:?} {end:?}");
+            drop(client);
+            gateway.stop().await;
+        }
     }
 }
 

@@ -87,7 +87,7 @@ async fn play<S: AsyncWrite>(writer: &mut WriteHalf<S>, steps: Vec<Step>, stage:
                 continue;
             }
             Step::Stall => std::future::pending().await,
-            Step::Reset => return After::Reset,
+            Step::Reset | Step::Cancel => return After::Reset,
             Step::Close => return After::Close,
         };
         if write(writer, bytes, payload, stage).await.is_err() {

@@ -114,10 +114,14 @@ async fn play(
             Step::Moment => watched(respond, &mut sender, tokio::time::sleep(MOMENT)).await?,
             Step::Wait(gate) => watched(respond, &mut sender, gate.passed()).await?,
             Step::Stall => watched(respond, &mut sender, std::future::pending()).await?,
-            Step::Reset => match &mut sender {
-                Some(sender) => sender.send_reset(Reason::INTERNAL_ERROR),
-                None => respond.send_reset(Reason::INTERNAL_ERROR),
-            },
+            reset @ (Step::Reset | Step::Cancel) => {
+                let is_cancel = matches!(reset, Step::Cancel);
+                let reason = if is_cancel { Reason::CANCEL } else { Reason::INTERNAL_ERROR };
+                match &mut sender {
+                    Some(sender) => sender.send_reset(reason),
+                    None => respond.send_reset(reason),
+                }
+            }
             Step::Close => {
                 over.notify_one();
                 return Ok(());

@@ -40,6 +40,8 @@ pub enum Step {
     Stall,
     /// A TCP reset, or `RST_STREAM` with `INTERNAL_ERROR`.
     Reset,
+    /// A TCP reset, or `RST_STREAM` with `CANCEL`.
+    Cancel,
     /// Closes the connection in an orderly way, whatever was declared.
     Close,
 }
