@@ -32,9 +32,9 @@ impl LineForm {
         let mut escaped = String::with_capacity(text.len() + 16);
         let mut rest = &*text;
         while let Some(letter) = rest.chars().next() {
-            let length = self.colour(rest).unwrap_or(letter.len_utf8());
-            let (part, after) = rest.split_at(length);
-            if length == letter.len_utf8() && is_display_control(letter) {
+            let colour = self.colour(rest);
+            let (part, after) = rest.split_at(colour.unwrap_or_else(|| letter.len_utf8()));
+            if colour.is_none() && is_display_control(letter) {
                 self.write_escape(letter, &mut escaped);
             } else {
                 escaped.push_str(part);
