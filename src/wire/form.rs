@@ -78,7 +78,8 @@ pub fn parts(content_type: &[u8], body: &[u8]) -> Result<Vec<FormPart>, FormErro
     each_part(content_type, body, |span| {
         let (disposition, value) = part(body, span)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
-        let file_name = disposition.is_file.then(|| text(disposition.file_name));
+        // Some clients escape a backslash by another one.
+        let file_name = disposition.is_file.then(|| text(disposition.file_name).replace(r"\\", r"\").into());
         parts.push(FormPart { name: text(disposition.name), file_name, value });
         Ok(())
     })?;
@@ -208,7 +209,8 @@ fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// The parameters after the first `;`. `None`: there is one that is not `name=value`, or has an escape.
+/// The parameters after the first `;`. `None`: there is one that is not `name=value`, or has an escape, which
+/// a file's name alone may have.
 fn parameters(field: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut all = Vec::new();
     let mut rest = field.get(field.iter().position(|byte| *byte == b';').unwrap_or(field.len())..)?;
@@ -224,8 +226,14 @@ fn parameters(field: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
         let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
         let (value, after) = match value.strip_prefix(b"\"") {
             Some(quoted) => {
-                let end = quoted.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-                (quoted.get(..end)?, quoted.get(end..)?.strip_prefix(b"\"")?)
+                let end = quoted.iter().position(|byte| *byte == b'"')?;
+                let value = quoted.get(..end)?;
+                let is_file_name = name.eq_ignore_ascii_case(b"filename");
+                (
+                    Some(value)
+                        .filter(|value| is_file_name && ends_here(value) || !value.contains(&b'\\'))?,
+                    quoted.get(end + 1..)?,
+                )
             }
             None => {
                 let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
@@ -240,6 +248,12 @@ fn parameters(field: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
         rest = after.trim_ascii_start();
     }
     rest.is_empty().then_some(all)
+}
+
+/// Whether all readers end a quoted text behind `value`: those that take a backslash for itself, and those
+/// that take it for the escape of the next byte.
+fn ends_here(value: &[u8]) -> bool {
+    value.iter().rev().take_while(|byte| **byte == b'\\').count().is_multiple_of(2)
 }
 
 struct Disposition<'a> {
@@ -344,12 +358,28 @@ mod tests {
         assert_eq!(super::read(quoted, &body).unwrap(), read);
     }
 
+    /// A backslash is itself or escapes the next byte: both readings end at the same quote.
+    #[test]
+    fn a_file_name_may_have_backslashes() {
+        for (written, name) in [(r"C:\dir\in.jsonl", r"C:\dir\in.jsonl"), (r"a\\b", r"a\b"), (r"a\\", r"a\")]
+        {
+            let head = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{written}\"");
+            let body = form(&[(&head, "a"), (MODEL, "m")]);
+            let parts = parts(TYPE, &body).unwrap();
+            assert_eq!(parts[0].file_name.as_deref(), Some(name));
+            assert_eq!(read(TYPE, &body).unwrap().model(), Some("m"));
+        }
+    }
+
     #[test]
     fn refuses_a_form_that_parsers_read_differently() {
         let twice = form(&[(MODEL, "a"), (MODEL, "b")]);
         assert_eq!(read(TYPE, &twice), Err(FormError::Model));
         for body in [
             form(&[("Content-Disposition: form-data; name=\"mod\\el\"", "a")]),
+            form(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a\\\"", "a")]),
+            form(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a\\\"; filename=\"b\"", "a")]),
+            form(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a\\\\\\\"b\"", "a")]),
             form(&[("Content-Disposition: form-data; name=\"model\"; name=\"x\"", "a")]),
             form(&[("Content-Disposition: form-data; name*=utf-8''model", "a")]),
             form(&[("Content-Disposition: form-data; name = \"model\"", "a")]),
