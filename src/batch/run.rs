@@ -113,10 +113,9 @@ async fn drive(context: JobContext, id: &str, owner: &str) -> Result<JobEnd, Dat
         let Some(now) = store.job(owner, id).await? else { return Ok(JobEnd::Lost) };
         job = now;
     }
-    let expires =
-        unix_now().saturating_add(i64::try_from(context.settings.keep.as_secs()).unwrap_or(i64::MAX));
+    let keep = i64::try_from(context.settings.keep.as_secs()).unwrap_or(i64::MAX);
     let Some(endpoint) = ENDPOINTS.into_iter().find(|(path, _)| *path == job.endpoint) else {
-        store.finish(&job, &runner, BatchStatus::Failed, expires).await?;
+        store.finish(&job, &runner, BatchStatus::Failed, keep).await?;
         gauges.count_end(BatchStatus::Failed.as_str());
         return Ok(JobEnd::Done);
     };
@@ -144,7 +143,7 @@ async fn drive(context: JobContext, id: &str, owner: &str) -> Result<JobEnd, Dat
         }
         JobEnd::Stopped | JobEnd::Lost => return Ok(end),
     };
-    store.finish(job, &runner, status, expires).await?;
+    store.finish(job, &runner, status, keep).await?;
     gauges.count_end(status.as_str());
     Ok(end)
 }

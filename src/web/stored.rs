@@ -1,7 +1,7 @@
 //! OpenAI's files and batches, kept and run by the gateway itself: `/v1/files` and `/v1/batches`. A key sees
 //! its own alone; those of others are not found.
 
-use std::rc::Rc;
+use std::{ops::RangeInclusive, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
@@ -13,7 +13,7 @@ use crate::{
     auth::Principal,
     batch::{BatchDesk, BatchSettings, BatchStatus, ENDPOINTS, StoredFile, Upload},
     proxy::{Call, Incoming, Refusal, admission::admit},
-    wire::form,
+    wire::form::{self, FormPart},
 };
 
 /// Entries of a list, unless the client says so; and the most.
@@ -24,6 +24,8 @@ const MAX_BATCHES: usize = 100;
 const MAX_PAIRS: usize = 16;
 const MAX_NAME: usize = 64;
 const MAX_VALUE: usize = 512;
+/// Seconds after which a file may be removed on its key's wish, as OpenAI's API has them.
+const LIFETIMES: RangeInclusive<u64> = 3600..=30 * 24 * 3600;
 /// Bytes of a file's name.
 const MAX_FILE_NAME: usize = 255;
 
@@ -131,7 +133,9 @@ impl StoredRequest<'_> {
         if text.is_empty() {
             return Err(Refusal::request(400, "empty_file", "the file is empty").of(Some("file")));
         }
-        let (owner, name, bounds) = (self.owner(), name.to_owned(), *settings);
+        let lifetime = lifetime_in(&parts, body)?.unwrap_or(settings.keep);
+        let bounds = BatchSettings { keep: lifetime.min(settings.keep), ..*settings };
+        let (owner, name) = (self.owner(), name.to_owned());
         let stored =
             self.desk.ask(move |store| async move { store.upload(&owner, &name, &text, &bounds).await });
         match stored.await? {
@@ -201,6 +205,13 @@ impl StoredRequest<'_> {
             return Err(invalid_parameter("completion_window", "`completion_window` must be \"24h\""));
         }
         let metadata = metadata(asked.get("metadata"))?;
+        let output_keep = match asked.get("output_expires_after").filter(|after| !after.is_null()) {
+            Some(after) => {
+                let (anchor, seconds) = (after["anchor"].as_str(), after["seconds"].as_u64());
+                Some(lifetime("output_expires_after", anchor, seconds)?.as_secs().cast_signed())
+            }
+            None => None,
+        };
         let (owner, bounds) = (self.owner(), *settings);
         let made = self.desk.ask(move |store| async move {
             if !store.has_room(&owner, &bounds).await? {
@@ -208,7 +219,7 @@ impl StoredRequest<'_> {
             }
             match store.file(&owner, &input).await? {
                 Some(file) if file.batch.is_empty() => {
-                    store.create(&owner, (endpoint, &input), metadata).await.map(Ok)
+                    store.create(&owner, (endpoint, &input), metadata, output_keep).await.map(Ok)
                 }
                 Some(_) | None => Ok(Ok(None)),
             }
@@ -286,6 +297,35 @@ fn list(mut entries: Vec<Value>, limit: usize) -> StoredReply {
     StoredReply::Json(
         json!({"object": "list", "data": entries, "first_id": first, "last_id": last, "has_more": has_more}),
     )
+}
+
+/// The lifetime that the form of an upload asks for. `None`: it does not.
+fn lifetime_in(parts: &[FormPart], body: &[u8]) -> Result<Option<Duration>, Box<Refusal>> {
+    const NAME: &str = "expires_after";
+    if !parts.iter().any(|part| part.name.starts_with(NAME)) {
+        return Ok(None);
+    }
+    let field = |name: &str| {
+        let part = parts.iter().find(|part| &*part.name == name)?;
+        str::from_utf8(body.get(part.value.clone())?).ok()
+    };
+    let seconds = field("expires_after[seconds]").and_then(|text| text.parse().ok());
+    lifetime(NAME, field("expires_after[anchor]"), seconds).map(Some)
+}
+
+/// A lifetime that is asked for by the parameter `name`.
+fn lifetime(
+    name: &'static str,
+    anchor: Option<&str>,
+    seconds: Option<u64>,
+) -> Result<Duration, Box<Refusal>> {
+    let seconds = seconds.filter(|seconds| anchor == Some("created_at") && LIFETIMES.contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        let (least, most) = (LIFETIMES.start(), LIFETIMES.end());
+        let message =
+            format!("`{name}` must have the `anchor` created_at, and `seconds` from {least} to {most}");
+        invalid_parameter(name, message)
+    })
 }
 
 /// The metadata of a batch as JSON. `None`: there is none.

@@ -104,9 +104,18 @@ fn prompt(seen: &Seen) -> String {
 }
 
 fn form(purpose: &str, text: &str) -> Call {
+    form_with(&[("purpose", purpose)], "in.jsonl", text)
+}
+
+/// A form with these fields, and a file of this name.
+fn form_with(fields: &[(&str, &str)], name: &str, text: &str) -> Call {
+    let field = |(name, value): &(&str, &str)| {
+        format!("--B0und\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let fields: String = fields.iter().map(field).collect();
     let body = format!(
-        "--B0und\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n--B0und\r\n\
-         Content-Disposition: form-data; name=\"file\"; filename=\"in.jsonl\"\r\n\
+        "{fields}--B0und\r\n\
+         Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
          Content-Type: application/octet-stream\r\n\r\n{text}\r\n--B0und--\r\n"
     );
     Call::post("/v1/files", body).header("content-type", "multipart/form-data; boundary=B0und")
@@ -379,6 +388,52 @@ async fn mistakes_are_named_and_lists_have_pages() {
     assert_eq!(refusal(full).await, (400, "file_quota_exceeded".to_owned(), Some("file".to_owned())));
     let full = client.send(asked(("metadata", Value::Null))).await;
     assert_eq!(refusal(full).await.1, "file_quota_exceeded");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Files are kept for as long as their key asks, and no longer than the configuration says.
+#[tokio::test]
+async fn files_expire_when_their_key_says() {
+    let folder = Folder::new();
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let keep = Duration::from_secs(7 * 24 * 3600);
+    let plan = folder.plan(&[&upstream]).with(|it| it.batch = BatchSettings { keep, ..it.batch });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let lifetime = |file: &Value| file["expires_at"].as_i64().unwrap() - file["created_at"].as_i64().unwrap();
+    let expiring = |anchor, seconds| {
+        let after = [("expires_after[anchor]", anchor), ("expires_after[seconds]", seconds)];
+        form_with(&[&[("purpose", "batch")], &after[..]].concat(), r"C:\dir\in.jsonl", &chat("a"))
+    };
+    for (seconds, kept) in [("3600", 3600), ("2592000", 7 * 24 * 3600)] {
+        let file = json_of(&mut client, expiring("created_at", seconds)).await;
+        assert_eq!((lifetime(&file), &file["filename"]), (kept, &json!(r"C:\dir\in.jsonl")));
+    }
+    let nameless = form_with(&[("purpose", "batch"), ("expires_after", "3600")], "f", &chat("a"));
+    for call in [
+        expiring("created_at", "3599"),
+        expiring("created_at", "x"),
+        expiring("last_active_at", "3600"),
+        nameless,
+    ] {
+        let (status, _, param) = refusal(client.send(call).await).await;
+        assert_eq!((status, param.as_deref()), (400, Some("expires_after")));
+    }
+    let file = json_of(&mut client, form("batch", &chat("a"))).await;
+    assert_eq!(lifetime(&file), 7 * 24 * 3600);
+    let asked = |seconds: i64| {
+        let after = json!({"anchor": "created_at", "seconds": seconds});
+        let asked = json!({"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h",
+                           "output_expires_after": after});
+        Call::post("/v1/batches", asked.to_string())
+    };
+    let (status, _, param) = refusal(client.send(asked(1)).await).await;
+    assert_eq!((status, param.as_deref()), (400, Some("output_expires_after")));
+    let batch = json_of(&mut client, asked(3600)).await;
+    let batch = until(&mut client, batch["id"].as_str().unwrap(), is("completed")).await;
+    let path = format!("/v1/files/{}", batch["output_file_id"].as_str().unwrap());
+    assert_eq!(lifetime(&json_of(&mut client, Call::get(&path)).await), 3600);
     drop(client);
     gateway.stop().await;
 }

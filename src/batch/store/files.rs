@@ -182,8 +182,11 @@ impl BatchStore {
     /// # Errors
     /// The database's own.
     pub async fn file(&self, owner: &str, id: &str) -> Result<Option<StoredFile>, DatabaseError> {
-        let sql = format!("SELECT {COLUMNS} FROM batch_files WHERE id = $1 AND owner = $2 AND state = 1");
-        let rows = self.database.fetch(sql, vec![Cell::text(id), Cell::text(owner)]).await?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM batch_files WHERE id = $1 AND owner = $2 AND state = 1 AND expires > $3"
+        );
+        let cells = vec![Cell::text(id), Cell::text(owner), unix_now().into()];
+        let rows = self.database.fetch(sql, cells).await?;
         rows.first().map(file).transpose()
     }
 
@@ -206,20 +209,23 @@ impl BatchStore {
             Some(_) => "AND 1 = 0",
             None => "",
         };
-        let mut cells =
-            vec![Cell::text(owner), i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX).into()];
+        let mut cells = vec![
+            Cell::text(owner),
+            i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX).into(),
+            unix_now().into(),
+        ];
         let place = match after {
             Some(after) => {
                 cells.push(Cell::text(after));
                 format!(
-                    "AND (created {beyond} (SELECT created FROM batch_files WHERE id = $3) OR (created = \
-                     (SELECT created FROM batch_files WHERE id = $3) AND id {beyond} $3))"
+                    "AND (created {beyond} (SELECT created FROM batch_files WHERE id = $4) OR (created = \
+                     (SELECT created FROM batch_files WHERE id = $4) AND id {beyond} $4))"
                 )
             }
             None => String::new(),
         };
         let sql = format!(
-            "SELECT {COLUMNS} FROM batch_files WHERE owner = $1 AND state = 1 {kinds} {place} \
+            "SELECT {COLUMNS} FROM batch_files WHERE owner = $1 AND state = 1 AND expires > $3 {kinds} {place} \
              ORDER BY created {order}, id {order} LIMIT $2"
         );
         self.database.fetch(sql, cells).await?.iter().map(file).collect()

@@ -33,6 +33,8 @@ pub struct BatchJob {
     pub status: BatchStatus,
     pub created: i64,
     pub expires: i64,
+    /// Seconds that the files of its answers are kept. `None`: as the configuration says.
+    pub(super) output_keep: Option<i64>,
     /// As [`TIMES`] names them.
     times: [Option<i64>; TIMES.len()],
     total: i64,
@@ -58,7 +60,8 @@ const COLUMNS: &str = "id, owner, endpoint, input, metadata, status, created, ex
      mistakes, \
      COALESCE(completed, (SELECT COUNT(*) FROM batch_answers a WHERE a.batch = batch_jobs.id AND a.kind = 0)), \
      COALESCE(failed, (SELECT COUNT(*) FROM batch_answers a WHERE a.batch = batch_jobs.id AND a.kind = 1)), \
-     in_progress_at, finalizing_at, completed_at, failed_at, expired_at, cancelling_at, cancelled_at";
+     in_progress_at, finalizing_at, completed_at, failed_at, expired_at, cancelling_at, cancelled_at, \
+     output_keep";
 
 impl BatchStatus {
     const ALL: [Self; 8] = [
@@ -119,6 +122,7 @@ fn job(row: &ResultRow) -> Result<BatchJob, DatabaseError> {
         status: status.ok_or(DatabaseError::Column(5))?,
         created: number(6)?,
         expires: number(7)?,
+        output_keep: row.int(14 + TIMES.len())?,
         times,
         total: number(8)?,
         output: text(9)?,
@@ -163,7 +167,7 @@ impl BatchJob {
 }
 
 impl BatchStore {
-    /// Makes a batch. `metadata`: JSON.
+    /// Makes a batch. `metadata`: JSON; `output_keep`: seconds that the files of its answers are kept.
     ///
     /// # Errors
     /// The database's own.
@@ -172,10 +176,12 @@ impl BatchStore {
         owner: &str,
         (endpoint, input): (&str, &str),
         metadata: Option<String>,
+        output_keep: Option<i64>,
     ) -> Result<Option<BatchJob>, DatabaseError> {
         let (id, now) = (self.make_id("batch_"), unix_now());
-        let sql = "INSERT INTO batch_jobs (id, owner, endpoint, input, metadata, status, created, expires, total) \
-                   VALUES ($1, $2, $3, $4, $5, 'validating', $6, $7, 0) ON CONFLICT (id) DO NOTHING";
+        let sql = "INSERT INTO batch_jobs (id, owner, endpoint, input, metadata, status, created, expires, total, \
+                   output_keep) VALUES ($1, $2, $3, $4, $5, 'validating', $6, $7, 0, CAST($8 AS BIGINT)) \
+                   ON CONFLICT (id) DO NOTHING";
         let cells = vec![
             Cell::text(&id),
             Cell::text(owner),
@@ -184,6 +190,7 @@ impl BatchStore {
             Cell::Text(metadata),
             now.into(),
             now.saturating_add(WINDOW_SECONDS).into(),
+            Cell::Int(output_keep),
         ];
         self.database.run(sql, cells).await?;
         self.tell();

@@ -92,7 +92,8 @@ impl BatchStore {
         self.database.run(sql, cells).await.map(|_| ())
     }
 
-    /// Makes the files of the answers, and ends the batch with this status. Files are kept until `expires`.
+    /// Makes the files of the answers, and ends the batch with this status. Files are kept for `keep` seconds
+    /// at most.
     ///
     /// # Errors
     /// The database's own; the step may be repeated.
@@ -101,10 +102,10 @@ impl BatchStore {
         job: &BatchJob,
         runner: &str,
         status: BatchStatus,
-        expires: i64,
+        keep: i64,
     ) -> Result<(), DatabaseError> {
-        let (output, completed) = self.answer_file(job, FileKind::Output, expires).await?;
-        let (errors, failed) = self.answer_file(job, FileKind::Errors, expires).await?;
+        let (output, completed) = self.answer_file(job, FileKind::Output, keep).await?;
+        let (errors, failed) = self.answer_file(job, FileKind::Errors, keep).await?;
         let time = status.time().unwrap_or("completed_at");
         let sql = format!(
             "UPDATE batch_jobs SET status = $1, {time} = $2, output = $3, errors = $4, completed = $5, \
@@ -128,7 +129,7 @@ impl BatchStore {
         &self,
         job: &BatchJob,
         kind: FileKind,
-        expires: i64,
+        keep: i64,
     ) -> Result<(Option<String>, i64), DatabaseError> {
         let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM batch_answers \
                    WHERE batch = $1 AND kind = $2";
@@ -141,7 +142,7 @@ impl BatchStore {
         let word = if kind == FileKind::Output { "output" } else { "error" };
         // The same name in every attempt, so that a second one makes no second file.
         let id = format!("file-{}-{word}", job.id.trim_start_matches("batch_"));
-        let name = format!("{}_{word}.jsonl", job.id);
+        let (name, now) = (format!("{}_{word}.jsonl", job.id), unix_now());
         let sql = "INSERT INTO batch_files (id, owner, name, bytes, created, expires, kind, batch, state) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) ON CONFLICT (id) DO NOTHING";
         let cells = vec![
@@ -149,8 +150,8 @@ impl BatchStore {
             Cell::text(&job.owner),
             Cell::text(&name),
             row.int(1)?.unwrap_or_default().into(),
-            unix_now().into(),
-            expires.into(),
+            now.into(),
+            now.saturating_add(job.output_keep.unwrap_or(keep).min(keep)).into(),
             kind.number().into(),
             Cell::text(&job.id),
         ];

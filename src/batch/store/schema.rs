@@ -3,7 +3,7 @@
 
 use crate::database::Schema;
 
-pub(super) const SCHEMA: Schema = Schema { part: "batch", steps: &[&STEP_1] };
+pub(super) const SCHEMA: Schema = Schema { part: "batch", steps: &[&STEP_1, &STEP_2] };
 
 const STEP_1: [&str; 8] = [
     // `kind`: below 0 of an input file; else of the answers that it has. `state`: 0 while it is uploaded.
@@ -24,3 +24,6 @@ const STEP_1: [&str; 8] = [
      bytes BIGINT NOT NULL, text {blob} NOT NULL, PRIMARY KEY (batch, number))",
     "CREATE INDEX batch_answers_kind ON batch_answers (batch, kind, number, bytes)",
 ];
+
+/// Seconds that the files of a batch's answers are kept. NULL: as the configuration says.
+const STEP_2: [&str; 1] = ["ALTER TABLE batch_jobs ADD COLUMN output_keep BIGINT"];

@@ -91,7 +91,8 @@ async fn a_batch_runs_at_one_replica_and_an_item_has_one_answer() {
     for scratch in Scratch::each().await {
         let store = BatchStore::open(&scratch.settings).await.unwrap();
         let input = stored(&store, "alice", "1\n2\n3\n").await;
-        let made = store.create("alice", ("/v1/embeddings", &input.id), Some(r#"{"a":"b"}"#.into())).await;
+        let made =
+            store.create("alice", ("/v1/embeddings", &input.id), Some(r#"{"a":"b"}"#.into()), None).await;
         let job = made.unwrap().unwrap();
         let id = job.id.as_str();
         assert_eq!(store.free().await.unwrap(), [(job.id.clone(), "alice".to_owned())]);
@@ -146,7 +147,8 @@ async fn a_batch_is_cancelled_and_listed_by_its_key_alone() {
         let input = stored(&store, "alice", "1\n").await;
         let mut ids = Vec::new();
         for _ in 0..3 {
-            let made = store.create("alice", ("/v1/embeddings", &input.id), None).await.unwrap().unwrap();
+            let made =
+                store.create("alice", ("/v1/embeddings", &input.id), None, None).await.unwrap().unwrap();
             ids.push(made.id);
         }
         assert!(store.is_in_use(&input.id).await.unwrap());
@@ -176,6 +178,9 @@ async fn a_batch_is_cancelled_and_listed_by_its_key_alone() {
         assert!(store.jobs("bob", None, 9).await.unwrap().is_empty());
         // Both are old enough, and no batch reads the file any more.
         store.database.run("UPDATE batch_files SET expires = 1", Vec::new()).await.unwrap();
+        assert_eq!(store.file("alice", &input.id).await.unwrap(), None, "its time is over");
+        assert!(store.files("alice", None, (None, true), 9).await.unwrap().is_empty());
+        assert!(store.line(&input.id, 1).await.unwrap().is_some());
         store.clean(i64::MAX).await.unwrap();
         assert!(store.jobs("alice", None, 9).await.unwrap().is_empty());
         assert_eq!(store.file("alice", &input.id).await.unwrap(), None);
