@@ -25,7 +25,7 @@ use super::{
 use crate::{
     base::{Endpoint, Moment, RequestId},
     exchange::{RequestRecord, RunningRequest},
-    routing::{Action, Attempt, AttemptPlan, CheckMethod},
+    routing::{Action, Attempt, AttemptPlan, Candidate, CheckMethod},
 };
 
 /// The answer for the client, and its provider.
@@ -34,6 +34,9 @@ pub(super) struct ChosenAnswer<'c> {
     /// When the attempt ended.
     ended: Moment,
     provider: usize,
+    /// The model's name at the provider, and the endpoint at which it was asked.
+    model: &'c str,
+    endpoint: Endpoint,
     /// `None`: an error that is passed on.
     winner: Option<Attempt<'c>>,
 }
@@ -69,16 +72,17 @@ pub(super) async fn run_attempts<'c>(
         let next = next_result(&mut running, until).await;
         now = Moment::now();
         let Some((attempt, result)) = next else { continue };
-        let provider = attempt.candidate.provider;
+        let Candidate { provider, model, endpoint, .. } = attempt.candidate;
         let error = match result {
             Ok(success) => {
                 cancel_slower(&mut running, plan, recorder).await;
                 context.running.stage().set(success.answer.stage());
-                return Ok(ChosenAnswer { success, ended: now, provider, winner: Some(attempt) });
+                let winner = Some(attempt);
+                return Ok(ChosenAnswer { success, ended: now, provider, model, endpoint, winner });
             }
             Err(error) => error,
         };
-        let failure = FailedAttempt::of(recorder.provider(&attempt), attempt.candidate.model, &error);
+        let failure = FailedAttempt::of(recorder.provider(&attempt), model, &error);
         let passes = plan.forwards_error(&attempt, failure.class, failure.retry_after, now)
             && context.understands(failure.class, &error);
         failure.log(context.id);
@@ -86,7 +90,7 @@ pub(super) async fn run_attempts<'c>(
             attempt.candidate.stats.provider().record_check(alive, CheckMethod::Traffic, now);
         }
         let class = failure.class;
-        plan.learn_absence(!context.is_at_fault_by_query(attempt.candidate.endpoint));
+        plan.learn_absence(!context.is_at_fault_by_query(endpoint));
         plan.failed(attempt, class, failure.retry_after, failure.sent, now);
         failures.add(failure);
         if passes {
@@ -100,7 +104,7 @@ pub(super) async fn run_attempts<'c>(
             }
             let success = success?;
             context.running.stage().set(success.answer.stage());
-            return Ok(ChosenAnswer { success, ended: now, provider, winner: None });
+            return Ok(ChosenAnswer { success, ended: now, provider, model, endpoint, winner: None });
         }
     }
 }
@@ -185,19 +189,19 @@ impl<'a> AttemptRecorder<'a> {
 
     /// Records the answer's provider and names it in the answer's headers. A stream is observed from here on.
     pub(super) fn finish<'c>(&mut self, chosen: ChosenAnswer<'c>, plan: &mut AttemptPlan<'c>) -> Answer {
-        let ChosenAnswer { success, ended: now, provider, winner } = chosen;
+        let ChosenAnswer { success, ended: now, provider, model, endpoint, winner } = chosen;
         let mut answer = success.answer;
         self.record.answered_after = Some(success.times.answered - self.began);
+        if self.record.attempts > 1 {
+            // The last attempt that began may be another one.
+            self.record.upstream_model = Some(model.into());
+            self.record.translated_to = translated_to(self.record, endpoint);
+        }
         if let Some(attempt) = winner {
-            if self.record.attempts > 1 {
-                self.record.upstream_model = Some(attempt.candidate.model.into());
-            }
             let (stats, began) = (Arc::clone(attempt.candidate.stats), attempt.started);
             self.record.race.by_hedge = attempt.hedge;
             self.record.race.won = self.record.answered_after;
             stats.provider().record_check(true, CheckMethod::Traffic, now);
-            let endpoint = attempt.candidate.endpoint;
-            self.record.translated_to = translated_to(self.record, endpoint);
             let under_way = plan.won(attempt, now.since(began), now);
             let settings = Arc::clone(self.snapshot.catalog.settings());
             let caller = plan.plan().caller;

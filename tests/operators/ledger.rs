@@ -126,6 +126,55 @@ async fn the_row_of_a_stream_is_complete() {
     gateway.stop().await;
 }
 
+/// Of a list of models the row has the first one as asked, and the provider and the model of the answer, also
+/// where another attempt of a race began after that.
+#[tokio::test]
+async fn the_row_of_a_list_names_the_model_that_answered() {
+    let context = r#"{"error":{"message":"long","code":"context_length_exceeded"}}"#;
+    let mistake = r#"{"error":{"message":"no such parameter","code":"unknown_parameter","type":"invalid_request_error"}}"#;
+    let both = |began: script::Gate| {
+        let slow = Upstream::by(Speaks::H1, move |_, seen| match seen.json()["user"].as_str() {
+            Some("race") => [vec![Step::Wait(began.clone())], script::json(400, mistake)].concat(),
+            _ => script::json(400, context),
+        });
+        let other = Upstream::by(Speaks::H1, |_, seen| match seen.json()["user"].as_str() {
+            Some("race") => vec![Step::Stall],
+            _ => script::json(200, script::COMPLETION),
+        });
+        (slow, other)
+    };
+    let began = script::Gate::new();
+    let (database, (first, second)) = (DatabaseFile::new(), both(began.clone()));
+    let plan = database.plan(&[&first, &second]).with(|settings| {
+        settings.providers[0].models = Some(vec!["small".into()]);
+        settings.providers[1].models = Some(vec!["large".into()]);
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = |user: &str| {
+        let body = json!({"models": ["small", "large"], "user": user, "messages": []});
+        Call::post("/v1/chat/completions", body.to_string())
+    };
+    let answer = client.send(call("list")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p1"));
+    answer.collect().await;
+    let racing = tokio::spawn(async move {
+        let answer = client.send(call("race").header("x-thalweg-strategy", "race:2")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (400, "p0"));
+        answer.collect().await;
+        client
+    });
+    second.log.request(1).await;
+    began.open();
+    let client = racing.await.unwrap();
+    written(&gateway, 2).await;
+    let rows = database.rows("model_asked, model, provider").await;
+    assert_eq!(texts(&rows[0], 3), ["small", "large", "p1"].map(Some));
+    assert_eq!(texts(&rows[1], 3), ["small", "small", "p0"].map(Some));
+    drop(client);
+    gateway.stop().await;
+}
+
 /// A row, the log, `/stats` and `thalweg usage` say which dialects a request used.
 #[tokio::test]
 async fn a_translated_request_names_both_dialects() {
