@@ -76,6 +76,7 @@ const run = async () => {
   byId("run").disabled = true;
   byId("stop").disabled = false;
   byId("links").hidden = byId("figures").hidden = true;
+  byId("picture").classList.add("waits");
   say(byId("status"), "Begins …");
   const query = new URLSearchParams({
     model: byId("model").value, prompt: byId("prompt").value, repeats: byId("repeats").value, format: "svg", width: width(),
@@ -114,6 +115,7 @@ const loadKept = async () => {
     showLinks(kept);
     say(byId("status"), `A kept run: ${report.model} at ${report.provider}, ${report.repeats} repeats.`);
   } catch (error) {
+    byId("picture").classList.remove("waits");
     byId("empty").textContent = "There is nothing to show.";
     const gone = "This run is not kept here any more, or another gateway has it. Open the comparison to run a new one.";
     say(byId("status"), error.status === 404 ? gone : error.message, true);
@@ -137,6 +139,7 @@ const load = async () => {
 };
 
 byId("compare").hidden = Boolean(kept);
+byId("picture").classList.toggle("waits", Boolean(kept));
 byId("compare").addEventListener("submit", (event) => {
   event.preventDefault();
   if (running) return;

@@ -22,11 +22,11 @@ const rate = (value) => number(value, value >= 10 || value === 0 ? 0 : value >= 
 
 const CHARTS = [
   { title: "Requests per second", of: (step) => [[step.requests / step.seconds, "good"]], words: rate },
-  { title: "Output tokens per second", of: (step) => [[step.tokens / step.seconds, "good"]], words: rate },
+  { title: "Tokens out per second", of: (step) => [[step.tokens / step.seconds, "good"]], words: rate },
   { title: "First token", lines: "first", words: micros },
   { title: "Gap between frames", lines: "gap", words: micros, lacks: "The ledger keeps no gaps: choose a minute or an hour." },
-  { title: "Did not end well", of: (step) => ENDS.map(([name, kind]) => [step[name], kind]), words: number, legend: ENDS },
-  { title: "Added by thalweg, per frame", lines: "added", words: micros, lacks: "The ledger keeps no added time of frames: choose a minute or an hour." },
+  { title: "Failures", of: (step) => ENDS.map(([name, kind]) => [step[name], kind]), words: number, legend: ENDS },
+  { title: "Added per frame", lines: "added", words: micros, lacks: "The ledger keeps no added time of frames: choose a minute or an hour." },
 ];
 
 let asked = 0;
@@ -122,13 +122,15 @@ const figure = (chart, steps, format, isMemory) => {
   const shapes = most ? shapesOf(chart, steps, most) : [];
   // The words of a step, for a pointer anywhere above it.
   const marks = steps.map((step, index) => {
-    const mark = shape("rect", { class: step.known ? "mark" : "unknown", x: index, width: 1, y: 0, height: HEIGHT });
+    const mark = shape("rect", { class: "mark", x: index, width: 1, y: 0, height: HEIGHT });
     const said = shape("title", {});
     said.textContent = stepWords(chart, step, format(step.at));
     mark.append(said);
     return mark;
   });
-  return make("figure", {}, title, drawing(steps.length, `${chart.title}, ${words}`, [...shapes, ...marks]), ends(format(steps[0].at), format(steps.at(-1).at)));
+  const unknown = steps.filter((step) => !step.known).length;
+  const before = unknown ? [shape("rect", { class: "unknown", x: 0, width: unknown, y: 0, height: HEIGHT })] : [];
+  return make("figure", {}, title, drawing(steps.length, `${chart.title}, ${words}`, [...before, ...shapes, ...marks]), ends(format(steps[0].at), format(steps.at(-1).at)));
 };
 
 const FORMATS = {

@@ -88,7 +88,7 @@ const showReplicas = () => {
       make("td", {}, make("span", { class: `state ${up ? "good" : "bad"}` }, up ? "up" : "silent")),
       make("td", {}, version),
       make("td", { class: "number" }, time(uptime * 1000)),
-      make("td", { class: "number" }, time(age * 1000)),
+      make("td", { class: "number" }, age ? time(age * 1000) : "now"),
       ...["requests", "waiting", "stalled"].map((name) => make("td", { class: "number" }, number(running.get(instance)?.[name]))),
     );
   byId("replicas").tBodies[0].replaceChildren(...replicas.map(line));

@@ -11,8 +11,8 @@ const COVER = "YOUR_KEY";
 const lines = (secret, model) => [
   [
     "curl",
-    `curl --no-buffer ${base}/chat/completions -H ${quoted(`Authorization: Bearer ${secret}`)} -H 'Content-Type: application/json' ` +
-      `-d ${quoted(JSON.stringify({ model, stream: true, messages: [{ role: "user", content: "Hello" }] }))}`,
+    `curl --no-buffer \\\n  ${base}/chat/completions \\\n  -H ${quoted(`Authorization: Bearer ${secret}`)} \\\n` +
+      `  -H 'Content-Type: application/json' \\\n  -d ${quoted(`{${JSON.stringify({ model, stream: true }).slice(1, -1)},\n       "messages":[{"role":"user","content":"Hello"}]}`)}`,
   ],
   ["OpenAI’s libraries", `export OPENAI_BASE_URL=${base}\nexport OPENAI_API_KEY=${secret}`],
   ["Claude Code", `ANTHROPIC_BASE_URL=${root} ANTHROPIC_AUTH_TOKEN=${secret} claude --model ${quoted(model)}`],
