@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 
 use super::digest_memo::find_by_digest;
 use super::limit::{LimitMeter, LimitValues};
@@ -95,7 +96,7 @@ impl Principal {
     }
 }
 
-pub type KeyMap = HashMap<Digest, Arc<Principal>>;
+pub type KeyMap = HashMap<Digest, Arc<Principal>, RandomState>;
 
 /// The keys of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -298,9 +299,9 @@ mod tests {
             assert_eq!(name(stranger), None);
         }
         let bob = Principal::new("key_1".into(), "bob".into(), false, KeyLimits::default(), None);
-        keys.replace(KeyMap::from([(Digest::of(b"sk-bob"), Arc::new(bob))]));
+        keys.replace(KeyMap::from_iter([(Digest::of(b"sk-bob"), Arc::new(bob))]));
         assert_eq!(name(b"sk-bob").as_deref(), Some("bob"));
-        keys.replace(KeyMap::new());
+        keys.replace(KeyMap::default());
         assert_eq!(name(b"sk-bob"), None);
         assert!(!format!("{tokens:?} {keys:?}").contains("sk-"));
     }

@@ -289,7 +289,7 @@ impl SpendReporter {
 /// The keys in force, with the meters of `before`.
 fn key_map(stored: &[StoredKey], before: &KeyMap) -> KeyMap {
     let known: HashMap<&str, _> = before.values().map(|known| (&*known.id, &known.meter)).collect();
-    let mut key_map = KeyMap::new();
+    let mut key_map = KeyMap::default();
     for key in stored.iter().filter(|key| key.revoked.is_none()) {
         let meter = known.get(&*key.id).and_then(|meter| (*meter).clone());
         let is_new = meter.is_none();

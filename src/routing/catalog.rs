@@ -8,6 +8,7 @@ mod endpoints;
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
+use foldhash::fast::RandomState;
 use regex::Regex;
 
 use super::{
@@ -73,7 +74,7 @@ pub struct Catalog {
     providers: Vec<RoutedProvider>,
     /// For each provider: the statistics of its unlisted models, and the rank of its region.
     unlisted_stats: Vec<(Arc<CandidateStats>, u8)>,
-    models: HashMap<Box<str>, Model>,
+    models: HashMap<Box<str>, Model, RandomState>,
     /// Aliases with `*` or `?`, the one with the most literal characters first.
     patterns: Vec<(Box<str>, Model)>,
     settings: Arc<RoutingSettings>,
@@ -140,7 +141,7 @@ impl Catalog {
         let mut catalog = Self {
             providers,
             unlisted_stats,
-            models: HashMap::new(),
+            models: HashMap::default(),
             patterns: Vec::new(),
             settings,
             supported,

@@ -2,13 +2,17 @@
 //! may be cut off anywhere and need not be JSON, so it is searched and not parsed. A quote inside a JSON
 //! string is escaped, so a quoted name in front of a colon is a key, even if a message quotes JSON.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 use serde_json::Value;
 
 use super::{dialect::Dialect, index};
 
 /// Bytes. A longer response with a success status is not searched for an error, because errors are short.
 pub const MAX_ERROR_BODY: usize = 16 * 1024;
+
+static FIND_ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
 
 /// Characters of a provider's words that are repeated.
 const MAX_WORDS: usize = 300;
@@ -51,7 +55,7 @@ pub fn is_json(body: &[u8]) -> bool {
 /// [`MAX_ERROR_BODY`].
 #[must_use]
 pub fn is_error(body: &[u8]) -> bool {
-    if memmem::find(body, b"\"error\"").is_none() {
+    if FIND_ERROR.find(body).is_none() {
         return false;
     }
     if body.trim_ascii_start().starts_with(b"[") {
