@@ -1,15 +1,15 @@
 //! The adapter between server and web: the server's requests go to the site, the server's reasons for a
 //! refusal become errors, and its causes of a cut become faults.
 
-use std::{future::Future, rc::Rc};
+use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::request::Parts;
 
 use crate::{
     base::{DeadlineKind, FaultKind, Side},
     proxy::Refusal,
-    server::{Ambiguity, CutCause, Cuttable, Handler, Peer, RefusalReason, RequestBody},
+    server::{Ambiguity, CutCause, Cuttable, Handler, Peer, PendingResponse, RefusalReason, RequestBody},
     web::{Body, Site, dialect_of},
     wire::Dialect,
 };
@@ -21,14 +21,10 @@ impl Handler for SiteHandler {
     type Body = Body;
 
     // The future is built in its box, because each move of an unboxed future copies all of its state.
-    fn handle(
-        &self,
-        head: Parts,
-        body: RequestBody,
-        peer: Peer,
-    ) -> impl Future<Output = Response<Body>> + 'static {
+    fn handle(&self, head: Parts, body: RequestBody, peer: Peer) -> PendingResponse<Body> {
         let place = Box::new_uninit();
-        Box::into_pin(Box::write(place, Rc::clone(&self.0).answer(head, body, Some(peer.address.ip()))))
+        let answer = Box::write(place, Rc::clone(&self.0).answer(head, body, Some(peer.address.ip())));
+        Box::into_pin(answer)
     }
 
     fn refuse(&self, reason: RefusalReason, path: Option<&str>) -> Bytes {
@@ -48,7 +44,6 @@ fn refusal(reason: RefusalReason) -> Box<Refusal> {
         RefusalReason::Ambiguous(Ambiguity::Coding) => {
             ("bad_request", "the only transfer-encoding that is understood is chunked")
         }
-        RefusalReason::Ambiguous(Ambiguity::OutOfPlace) => ("pipelined", "requests are not pipelined here"),
         RefusalReason::BadHead => ("bad_request", "this is not an HTTP request that can be trusted"),
         RefusalReason::HeadTooLarge => {
             let message = "the request's head is larger, or has more headers, than is allowed";
@@ -105,12 +100,6 @@ mod tests {
                 "the only transfer-encoding that is understood is chunked",
                 invalid,
                 "bad_request",
-            ),
-            (
-                RefusalReason::Ambiguous(Ambiguity::OutOfPlace),
-                "requests are not pipelined here",
-                invalid,
-                "pipelined",
             ),
             (
                 RefusalReason::BadHead,

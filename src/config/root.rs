@@ -160,7 +160,7 @@ fn tokens(field: &mut Located<'_, '_, '_>) -> Vec<TokenSettings> {
 }
 
 fn limits(section: &mut Section<'_, '_, '_>, limits: &mut ServerLimits) {
-    // hyper's smallest limit of a head is 8 KiB; the http crate holds at most 32,768 headers.
+    // A smaller head would refuse ordinary clients; the http crate holds at most 32,768 headers.
     section.set("head_size", &mut limits.head_size, scalar::size(8 << 10..=16 << 20));
     section.set("header_count", &mut limits.header_count, scalar::integer(1..=4096));
     section.set("body_size", &mut limits.body_size, scalar::size(1..=4 << 30));

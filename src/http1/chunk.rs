@@ -1,7 +1,7 @@
 //! Writes a chunked body (RFC 9112 section 7.1), one chunk at a time: size line, bytes and line end leave in
-//! one write. A small chunk is copied into one buffer first, because copying some hundred bytes costs less
-//! than the kernel's path for a vectored write costs above a plain one. The response head leaves in the same
-//! write as the first chunk.
+//! one write; or bytes without chunk framing, for a body whose end is known otherwise. A small chunk is
+//! copied into one buffer first, because copying some hundred bytes costs less than the kernel's path for a
+//! vectored write costs above a plain one. The response head leaves in the same write as the first chunk.
 //!
 //! Owns no socket and no timeout. Invariant: bytes leave in order, and a partial write continues where it
 //! stopped.
@@ -61,6 +61,11 @@ impl ChunkWriter {
         self.tail = if last { END_AND_LAST } else { END };
     }
 
+    /// Adds bytes without chunk framing; only the head may wait before them.
+    pub fn load_plain(&mut self, data: Bytes) {
+        self.data = data;
+    }
+
     /// Adds the end of the body.
     pub const fn load_last(&mut self) {
         self.tail = LAST;
@@ -68,7 +73,7 @@ impl ChunkWriter {
 
     /// Whether a chunk or the end of the body waits; the head alone does not count.
     pub const fn is_loaded(&self) -> bool {
-        !self.tail.is_empty()
+        !self.tail.is_empty() || !self.data.is_empty()
     }
 
     /// Writes all waiting bytes. Ready when none are left.

@@ -1,12 +1,7 @@
-//! Scans a request head as it is read, line by line: finds its end, line feeds without CR, repeated lengths,
-//! and the number of hosts. Parses no values: those are hyper's. Stores only the first bytes of a line that
-//! is split between two reads, so a connection needs no buffer for it.
+//! Finds the end of a request head as it is read, line by line, and line feeds without CR, which RFC 9112
+//! section 2.2 lets a reader accept and which two readers in a row may take differently. Parses no values.
 
 use memchr::memchr_iter;
-
-const CONTENT_LENGTH: &[u8] = b"content-length:";
-const HOST: &[u8] = b"host:";
-const TRANSFER_ENCODING: &[u8] = b"transfer-encoding:";
 
 /// The state of a head that has been read in part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,16 +12,11 @@ pub struct HeadScanner {
     last: u8,
     /// Length of the current line so far.
     line: usize,
-    /// The first bytes of the current line.
-    start: [u8; TRANSFER_ENCODING.len()],
-    lengths: u8,
-    encodings: u8,
-    hosts: u8,
 }
 
-/// A line feed without CR, at this offset of the bytes read.
+/// A line feed without CR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BareLineFeed(pub usize);
+pub struct BareLineFeed;
 
 impl HeadScanner {
     /// Reads on. `Some`: the head has ended, and this many of the bytes come after it.
@@ -34,67 +24,60 @@ impl HeadScanner {
     /// # Errors
     /// A line feed without CR.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, BareLineFeed> {
-        let mut rest = bytes;
-        let mut done = 0;
+        let mut start = 0;
         for at in memchr_iter(b'\n', bytes) {
-            let Some((line, after)) = rest.split_at_checked(at - done) else { return Ok(None) };
-            if line.last().copied().unwrap_or(self.last) != b'\r' {
-                return Err(BareLineFeed(at));
+            let before = at.checked_sub(1).and_then(|before| bytes.get(before)).copied();
+            if before.unwrap_or(self.last) != b'\r' {
+                return Err(BareLineFeed);
             }
-            let length = self.line + line.len();
-            if length > 1 {
+            if self.line + at - start > 1 {
                 self.begun = true;
-                self.count_line(line);
             } else if self.begun {
                 return Ok(Some(bytes.len() - at - 1));
             }
-            (self.line, self.last) = (0, b'\n');
-            (rest, done) = (after.get(1..).unwrap_or_default(), at + 1);
+            (self.line, start) = (0, at + 1);
         }
-        self.keep(rest);
+        self.line += bytes.len() - start;
+        self.last = bytes.last().copied().unwrap_or(self.last);
         Ok(None)
     }
+}
 
-    /// Whether the lengths are ambiguous: two `Content-Length` lines, or one and a `Transfer-Encoding` (RFC
-    /// 9112 section 6.3).
-    pub const fn two_lengths(&self) -> bool {
-        self.lengths + self.encodings > 1
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Whether there is exactly one `Host` line (RFC 9112 section 3.2).
-    pub const fn has_one_host(&self) -> bool {
-        self.hosts == 1
-    }
-
-    /// Counts a complete line; `line` is the part of it in this read.
-    fn count_line(&mut self, line: &[u8]) {
-        let joined;
-        let line = if self.line == 0 {
-            line
-        } else {
-            self.keep(line);
-            joined = self.start;
-            &joined
-        };
-        let is = |name: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-        match line.first() {
-            Some(b'c' | b'C') if is(CONTENT_LENGTH) => self.lengths = self.lengths.saturating_add(1).min(2),
-            Some(b't' | b'T') if is(TRANSFER_ENCODING) => {
-                self.encodings = self.encodings.saturating_add(1).min(2)
-            }
-            Some(b'h' | b'H') if is(HOST) => self.hosts = self.hosts.saturating_add(1),
-            Some(_) | None => {}
+    fn read(bytes: &[u8], cut: usize) -> Result<Option<usize>, BareLineFeed> {
+        let mut scanner = HeadScanner::default();
+        let (first, second) = bytes.split_at(cut);
+        match scanner.read(first)? {
+            Some(beyond) => Ok(Some(beyond + second.len())),
+            None => scanner.read(second),
         }
     }
 
-    /// Stores the first bytes of a line that has not ended.
-    fn keep(&mut self, part: &[u8]) {
-        if let Some(free) = self.start.get_mut(self.line..) {
-            for (to, from) in free.iter_mut().zip(part) {
-                *to = *from;
+    #[test]
+    fn finds_the_end_at_every_cut() {
+        let request = b"\r\n\r\nPOST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nab";
+        for cut in 0..=request.len() {
+            assert_eq!(read(request, cut), Ok(Some(2)), "cut at {cut}");
+        }
+        for cut in 0..request.len() - 3 {
+            assert_eq!(read(&request[..request.len() - 3], cut), Ok(None), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn finds_a_bare_line_feed_at_every_cut() {
+        for request in [
+            &b"GET / HTTP/1.1\nhost: x\r\n\r\n"[..],
+            b"GET / HTTP/1.1\r\nhost: x\n\r\n",
+            b"GET / HTTP/1.1\r\nhost: x\r\n\n",
+            b"\nGET / HTTP/1.1\r\n\r\n",
+        ] {
+            for cut in 0..=request.len() {
+                assert_eq!(read(request, cut), Err(BareLineFeed), "{request:?} cut at {cut}");
             }
         }
-        self.line += part.len();
-        self.last = part.last().copied().unwrap_or(self.last);
     }
 }

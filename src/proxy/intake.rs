@@ -1,7 +1,7 @@
 //! A client's request body, read whole within its limits, and decoded. A body that came in one frame is
 //! neither copied nor counted. Dropping the read drops the body; nothing of it has been used.
 
-use std::{cell::Cell, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{cell::Cell, future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -30,10 +30,10 @@ pub struct Intake {
     pub bounds: BodyBounds,
 }
 
-/// A request's body, as the server gives it.
-pub trait Incoming: Body<Data = Bytes, Error = hyper::Error> + Unpin {}
+/// A request's body, as the server gives it. Its error is `UnexpectedEof` if the client has left.
+pub trait Incoming: Body<Data = Bytes, Error = io::Error> + Unpin {}
 
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Incoming for B {}
+impl<B: Body<Data = Bytes, Error = io::Error> + Unpin> Incoming for B {}
 
 /// A body that was read, and its memory. `None`: it is not counted.
 #[derive(Debug)]
@@ -165,15 +165,11 @@ impl<B: Incoming> BodyReader<B> {
         Ok(decoded)
     }
 
-    fn accept(
-        &self,
-        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
-        before: usize,
-    ) -> Result<Bytes, Fault> {
+    fn accept(&self, frame: Option<Result<Frame<Bytes>, io::Error>>, before: usize) -> Result<Bytes, Fault> {
         let bytes = match frame {
             None => Bytes::new(),
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            Some(Err(error)) if error.is_incomplete_message() || error.is_canceled() => {
+            Some(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(Fault::client(Stage::Intake, FaultKind::Gone));
             }
             Some(Err(_)) => {

@@ -1,12 +1,16 @@
 //! The interface between connections and the content that they serve. A handler sees a request's head and
 //! body and answers with a response; it knows neither protocol nor socket, except for [`Peer`].
 
-use std::{error::Error, future::Future};
+use std::{error::Error, future::Future, pin::Pin};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
 use super::{conn::RequestBody, cut::Cuttable, peer::Peer, refusal::RefusalReason};
+
+/// A response to come. Boxed, so that the memory that a handler needs before its response head is freed with
+/// the head.
+pub type PendingResponse<B> = Pin<Box<dyn Future<Output = Response<B>>>>;
 
 /// The content of a server. Cloned once per connection, so cheap to clone: an `Rc` inside.
 pub trait Handler: Clone + 'static {
@@ -17,12 +21,7 @@ pub trait Handler: Clone + 'static {
 
     /// Answers one request. A client that leaves before the response head drops the future; a client that
     /// leaves after it drops the response's body.
-    fn handle(
-        &self,
-        head: Parts,
-        body: RequestBody,
-        peer: Peer,
-    ) -> impl Future<Output = Response<Self::Body>> + 'static;
+    fn handle(&self, head: Parts, body: RequestBody, peer: Peer) -> PendingResponse<Self::Body>;
 
     /// The JSON body of a response that the server gives without [`Handler::handle`]. `path`: that of the
     /// request; `None`: it is not known.

@@ -9,14 +9,14 @@
 //! - [`listen`]: from a listening socket to an accepted one
 //!   - [`listen::bind`], [`listen::accept`], [`listen::conn_limit`], [`listen::tls`]
 //! - `conn`: common to both protocols: state, deadlines, socket, TLS handshake
-//!   - `state`, `table`, `socket`, `open`, `drive`, `request_body`, `content`, `discard`
-//! - `h1`: HTTP/1.1. hyper reads requests and writes short responses; streams are written here
-//!   - `state`, `framing`, `connection`, `service`, `streamed`, `read_readiness`, `linger`
+//!   - `state`, `table`, `socket`, `open`, `request_body`, `discard`
+//! - `h1`: HTTP/1.1, by a loop of our own over httparse
+//!   - `head`, `reader`, `wire`, `read_readiness`, `body`, `response`, `linger`, `connection`
 //! - `h2`: HTTP/2, by hyper
-//!   - `state`, `activity`, `flush_mark`, `connection`, `service`, `unread`
+//!   - `state`, `activity`, `flush_mark`, `content`, `connection`, `service`, `unread`
 //!
-//! Files import downwards: `listen`, `conn::open`, the protocols' `connection` and `service`, `conn`, the
-//! protocols' `state`. `conn::state` holds one of the two protocol states and knows no other protocol file.
+//! Files import downwards: `listen`, `conn::open`, the protocols' `connection`, `conn::request_body`, the
+//! protocols' other files, `conn`. `conn::state` knows HTTP/2's `state` and no other protocol file.
 
 mod conn;
 pub mod cut;
@@ -35,8 +35,8 @@ mod tests;
 pub use conn::RequestBody;
 pub use cut::{CutCause, Cuttable};
 pub use drain::{Drain, Phase};
-pub use h1::FramingGuard;
-pub use handler::Handler;
+pub use h1::{HeadLimits, RefusedHead, RequestHead, RequestReader};
+pub use handler::{Handler, PendingResponse};
 pub use listen::{BindError, BoundListeners, ConnLimit, ServeOptions, TlsSource, bind, resolve, serve};
 pub use peer::Peer;
 pub use refusal::{Ambiguity, RefusalReason};

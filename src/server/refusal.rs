@@ -29,16 +29,9 @@ pub enum Ambiguity {
     Host,
     /// A `transfer-encoding` other than `chunked`, which no code here decodes.
     Coding,
-    /// The head came before the last request was answered, or after a request of unknown end.
-    OutOfPlace,
 }
 
 impl RefusalReason {
-    /// The reason for which hyper did not parse a request.
-    pub(super) fn unparsed(error: &hyper::Error) -> Self {
-        if error.is_parse_too_large() { Self::HeadTooLarge } else { Self::BadHead }
-    }
-
     /// The status of the response.
     pub(super) const fn status(self) -> StatusCode {
         match self {

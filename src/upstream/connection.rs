@@ -17,13 +17,16 @@ use tokio::{
 use super::{
     dial::dial,
     h2::Connection,
-    io::{Io, ReadBlock},
+    io::Io,
     places::{ClosingConnection, Place},
     pool::{InUsePermit, Pool, PooledConnection},
     target::Target,
     tls::NegotiatedProtocol,
 };
-use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage, spawn::Tasks};
+use crate::{
+    base::{DeadlineKind, Fault, FaultKind, Sent, Stage, spawn::Tasks},
+    http1::ReadBlock,
+};
 
 /// A connection that a request may be sent on.
 #[derive(Debug)]

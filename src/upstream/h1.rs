@@ -21,12 +21,12 @@ use tokio::{
 
 use super::{
     head::{MAX_HEAD_SIZE, ResponseHead, parse_response},
-    io::{Io, ReadBlock},
+    io::Io,
     pool::PooledConnection,
 };
 use crate::{
     base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
-    http1::Decoder,
+    http1::{Decoder, ReadBlock},
 };
 
 static FIND_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));

@@ -1,20 +1,16 @@
-//! The socket to a provider, plain or TLS, and the worker's read block: the memory that all upstream
-//! connections of a worker read into. Invariant: an idle stream holds no buffer of its own.
+//! The socket to a provider, plain or TLS.
 
 use std::{
-    cell::RefCell,
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::client::TlsStream;
-use tokio_util::io::poll_read_buf;
 
 use super::places::Place;
 
@@ -115,28 +111,6 @@ impl AsyncWrite for Io {
             ProviderStream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             ProviderStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-/// Bytes of the block that connections read into.
-const BLOCK_SIZE: usize = 64 * 1024;
-/// Bytes that a read has room for, at least.
-const MIN_READ: usize = 16 * 1024;
-
-/// A worker's read block. The bytes of each read are split off as a frame; once all frames have been written
-/// to clients the block is used again, so a warm worker allocates nothing per read.
-#[derive(Debug, Default)]
-pub(super) struct ReadBlock(RefCell<BytesMut>);
-
-impl ReadBlock {
-    /// One read. Empty means the end of the stream.
-    pub(super) fn poll_read(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
-        let mut block = self.0.borrow_mut();
-        if block.capacity() < MIN_READ {
-            block.reserve(BLOCK_SIZE);
-        }
-        let read = ready!(poll_read_buf(Pin::new(io), cx, &mut *block))?;
-        Poll::Ready(Ok(block.split_to(read)))
     }
 }
 

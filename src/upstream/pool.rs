@@ -20,13 +20,14 @@ use tokio::{
 
 use super::{
     connection::Multiplexed,
-    io::{Io, ReadBlock},
+    io::Io,
     places::{ClosingConnection, PermitPool, Place, Places},
     target::{PoolSettings, Target},
     tls::TrustStore,
 };
 use crate::{
     base::{DeadlineKind, Fault, FaultKind, Gauge, GaugeGuard, Sent, Stage},
+    http1::ReadBlock,
     telemetry::WorkerGauges,
 };
 

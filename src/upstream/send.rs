@@ -19,12 +19,12 @@ use super::{
     deadline::Deadline,
     h1,
     head::{Request, build_request, write_request},
-    io::ReadBlock,
     pool::{Pool, SharedPools, give_up_idle},
     target::{PoolSettings, Target},
 };
 use crate::{
     base::{ByteList, Fault, FaultKind, Sent, Side, Stage, spawn::Tasks},
+    http1::ReadBlock,
     telemetry::WorkerGauges,
 };
 

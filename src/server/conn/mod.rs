@@ -3,15 +3,12 @@
 //!
 //! - [`state`]: one connection, and the state of its protocol
 //! - [`table`]: the connections of a worker; a sweep checks their deadlines
-//! - [`socket`]: the socket as hyper sees it, observed as it reads and writes
+//! - [`socket`]: the socket, plain or TLS, observed as it writes
 //! - [`open`]: TLS handshake, choice of the protocol
-//! - [`drive`]: polls a hyper connection and applies a changed fate
-//! - [`request_body`]: a request's body as the handler sees it; [`content`]: a response's
+//! - [`request_body`]: a request's body as the handler sees it
 //! - [`discard`]: limits on reading a body that no handler wants
 
-pub(super) mod content;
 pub(super) mod discard;
-pub(super) mod drive;
 pub(super) mod open;
 mod request_body;
 pub(super) mod socket;

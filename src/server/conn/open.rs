@@ -1,24 +1,30 @@
 //! The beginning of a connection: TLS handshake and choice of the protocol, which then serves it to its last
-//! byte. A plain connection's protocol is seen by a look at its first bytes, which stay in the kernel: an
-//! HTTP/1.1 connection pays one system call for it in all of its life, and no memory. Only the bytes of an
-//! unfinished preface are read, because a look does not wait for more of them and does not show their end.
+//! byte. A plain connection's protocol is seen in its first bytes, which the protocol then reads first.
 
-use std::{future::Future, io, pin::Pin, rc::Rc, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
 
+use bytes::BytesMut;
 use rustls::ServerConfig;
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    drive::while_live,
     socket::{ClientStream, FirstBytes, Socket},
-    state::{ConnRecord, ConnState},
+    state::{ConnFate, ConnRecord, ConnState},
     table::ConnEntry,
 };
 use crate::{
     base::{GaugeGuard, spawn::Tasks},
+    http1::read_block,
     server::{
-        h1::{self, H1ConnState},
+        h1,
         h2::{self, H2ConnState},
         handler::Handler,
     },
@@ -75,7 +81,7 @@ fn opened(opened: Option<io::Result<Opened>>, record: &Rc<ConnRecord>) -> Option
     match opened? {
         Ok((stream, version, first)) => {
             record.set_protocol(match version {
-                HttpVersion::Http1 => ConnState::H1(H1ConnState::default()),
+                HttpVersion::Http1 => ConnState::H1,
                 HttpVersion::Http2 => ConnState::H2(H2ConnState::default()),
             });
             Some((Socket::new(stream, first, Rc::clone(record)), version))
@@ -87,18 +93,35 @@ fn opened(opened: Option<io::Result<Opened>>, record: &Rc<ConnRecord>) -> Option
     }
 }
 
+/// `None` if the connection is to end before the future does.
+async fn while_live<F: Future + ?Sized>(record: &ConnRecord, mut future: Pin<Box<F>>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        record.register_waker(cx.waker());
+        if record.fate() > ConnFate::Live { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }
+    })
+    .await
+}
+
 /// A connection whose protocol is known, and the bytes that were read to know it.
 type Opened = (ClientStream, HttpVersion, Option<FirstBytes>);
 
 /// HTTP/2 by prior knowledge, or HTTP/1.1.
 async fn open_plain(mut stream: TcpStream) -> io::Result<Opened> {
-    let mut seen = [0; PREFACE.len()];
-    let count = stream.peek(&mut seen).await?;
-    let (version, first) = match recognize(seen.get(..count).unwrap_or_default()) {
-        Some(version) => (version, None),
-        None => read_preface(&mut stream).await?,
-    };
-    Ok((ClientStream::Plain(stream), version, first))
+    let mut first = BytesMut::new();
+    loop {
+        let read = poll_fn(|cx| read_block::of_worker(&mut stream, cx)).await?;
+        if read.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first.is_empty() {
+            first = read;
+        } else {
+            first.extend_from_slice(&read);
+        }
+        if let Some(version) = recognize(&first) {
+            return Ok((ClientStream::Plain(stream), version, Some(FirstBytes::new(first))));
+        }
+    }
 }
 
 /// The protocol of ALPN; HTTP/1.1 with a client that offers none.
@@ -111,29 +134,13 @@ async fn open_tls(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Op
     Ok((ClientStream::Tls(Box::new(stream)), version, None))
 }
 
-/// The protocol that begins with these bytes. `None`: more are needed. hyper ends a connection without bytes.
-fn recognize(seen: &[u8]) -> Option<HttpVersion> {
-    if seen == PREFACE {
+/// The protocol that begins with these bytes. `None`: more are needed.
+fn recognize(first: &[u8]) -> Option<HttpVersion> {
+    if first.starts_with(PREFACE) {
         Some(HttpVersion::Http2)
-    } else if seen.is_empty() || !PREFACE.starts_with(seen) {
-        Some(HttpVersion::Http1)
-    } else {
+    } else if PREFACE.starts_with(first) {
         None
-    }
-}
-
-/// Reads until the bytes are a preface or not one.
-async fn read_preface(stream: &mut TcpStream) -> io::Result<(HttpVersion, Option<FirstBytes>)> {
-    let mut first = [0; PREFACE.len()];
-    let mut count = 0;
-    loop {
-        match stream.read(first.get_mut(count..).unwrap_or_default()).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            more => count += more,
-        }
-        let read = first.get(..count).unwrap_or_default();
-        if let Some(version) = recognize(read) {
-            return Ok((version, Some(FirstBytes::new(read))));
-        }
+    } else {
+        Some(HttpVersion::Http1)
     }
 }

@@ -1,9 +1,9 @@
-//! A request's body as its handler sees it. Passes hyper's body on, and does the one thing that each protocol
-//! needs at its end: HTTP/1.1 notes that the body was read, HTTP/2 keeps the rest of one that was not.
+//! A request's body as its handler sees it, of either protocol. HTTP/2 keeps the rest of a body that its
+//! handler leaves.
 
 use std::{
+    io,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -11,65 +11,71 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::state::ConnRecord;
-use crate::server::h2::UnreadBody;
+use crate::server::{h1::H1RequestBody, h2::UnreadBody};
 
-/// A request's body.
+/// A request's body. Its error is `UnexpectedEof` if the client has left, and `InvalidData` if its bytes are
+/// no body.
 #[derive(Debug)]
-pub struct RequestBody {
-    /// `None` once it was dropped.
-    body: Option<Incoming>,
-    end: BodyEnd,
-}
+pub struct RequestBody(Source);
 
 #[derive(Debug)]
-enum BodyEnd {
-    /// `framing` has to know that the body was read to its end.
-    H1(Rc<ConnRecord>),
-    /// A body dropped before its end is put here.
-    H2(UnreadBody),
+enum Source {
+    H1(H1RequestBody),
+    /// `None` once it was dropped, which puts a body that has not ended into `unread`.
+    H2 {
+        body: Option<Incoming>,
+        unread: UnreadBody,
+    },
 }
 
 impl RequestBody {
-    pub(in crate::server) const fn h1(body: Incoming, record: Rc<ConnRecord>) -> Self {
-        Self { body: Some(body), end: BodyEnd::H1(record) }
+    pub(in crate::server) const fn h1(body: H1RequestBody) -> Self {
+        Self(Source::H1(body))
     }
 
     pub(in crate::server) const fn h2(body: Incoming, unread: UnreadBody) -> Self {
-        Self { body: Some(body), end: BodyEnd::H2(unread) }
+        Self(Source::H2 { body: Some(body), unread })
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(body).poll_frame(cx));
-        if let (None, BodyEnd::H1(record)) = (&frame, &self.end)
-            && let Some(h1) = record.h1()
-        {
-            h1.framing.borrow_mut().end_body();
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.0 {
+            Source::H1(body) => body.poll_frame(cx),
+            Source::H2 { body: None, .. } => Poll::Ready(None),
+            Source::H2 { body: Some(body), .. } => {
+                Poll::Ready(ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(body_error)))
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        match &self.0 {
+            Source::H1(body) => body.is_end_stream(),
+            Source::H2 { body, .. } => body.as_ref().is_none_or(Body::is_end_stream),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.0 {
+            Source::H1(body) => body.size_hint(),
+            Source::H2 { body, .. } => body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint),
+        }
     }
+}
+
+fn body_error(error: hyper::Error) -> io::Error {
+    let has_left = error.is_incomplete_message() || error.is_canceled();
+    io::Error::new(if has_left { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::InvalidData }, error)
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let (BodyEnd::H2(unread), Some(body)) = (&self.end, self.body.take())
+        if let Source::H2 { body, unread } = &mut self.0
+            && let Some(body) = body.take()
             && !body.is_end_stream()
         {
             unread.put(body);

@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::server::{cut::CutCause, h1::H1ConnState, h2::H2ConnState, peer::Peer, settings::ServerLimits};
+use crate::server::{cut::CutCause, h2::H2ConnState, peer::Peer, settings::ServerLimits};
 
 /// How a connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ pub(in crate::server) enum ConnFate {
 /// The state of one protocol alone.
 #[derive(Debug)]
 pub(in crate::server) enum ConnState {
-    H1(H1ConnState),
+    H1,
     H2(H2ConnState),
 }
 
@@ -108,17 +108,10 @@ impl ConnRecord {
         let _ = self.protocol.set(state);
     }
 
-    pub(in crate::server) fn h1(&self) -> Option<&H1ConnState> {
-        match self.protocol.get() {
-            Some(ConnState::H1(state)) => Some(state),
-            Some(ConnState::H2(_)) | None => None,
-        }
-    }
-
     pub(in crate::server) fn h2(&self) -> Option<&H2ConnState> {
         match self.protocol.get() {
             Some(ConnState::H2(state)) => Some(state),
-            Some(ConnState::H1(_)) | None => None,
+            Some(ConnState::H1) | None => None,
         }
     }
 
@@ -157,9 +150,6 @@ impl ConnRecord {
 
     pub(in crate::server) fn begin_request(self: &Rc<Self>) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
-        if let Some(h1) = self.h1() {
-            h1.begin_request();
-        }
         InFlight(Rc::clone(self))
     }
 
@@ -169,13 +159,6 @@ impl ConnRecord {
             self.stalled_since.set(None);
         } else if self.stalled_since.get().is_none() {
             self.stalled_since.set(Some(Instant::now()));
-        }
-    }
-
-    /// The socket has taken all bytes.
-    pub(in crate::server) fn note_flush(&self) {
-        if let Some(h1) = self.h1() {
-            h1.note_flush(self.in_flight.get() > 0);
         }
     }
 
@@ -217,8 +200,5 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
         self.0.idle_since.set(Instant::now());
-        if let Some(h1) = self.0.h1() {
-            h1.end_request();
-        }
     }
 }

@@ -1,106 +1,138 @@
-//! An HTTP/1.1 connection from its first request to its close. hyper has the socket while it reads requests
-//! and writes short responses; `streamed` has it while a stream runs.
+//! An HTTP/1.1 connection from its first request to its close: waits for a head, polls the handler, writes
+//! its response, and begins again.
 
-use std::{error::Error, future::Future, pin::Pin, rc::Rc};
-
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
+use std::{
+    error::Error,
+    future::Future,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
 
 use super::{
+    body::H1ResponseBody,
+    head::{RefusedHead, RequestHead},
     linger::linger,
-    service::{H1ResponseBody, H1Service},
-    state::H1ConnState,
-    streamed::{self, Handoff, Streamed},
+    reader::HeadLimits,
+    response::{ResponseForm, ResponseWriter},
+    wire::{H1RequestBody, SharedWire, Wire},
 };
-use crate::server::{
-    conn::{
-        drive::{HyperConnection, drive, while_live},
-        socket::Socket,
-        state::ConnRecord,
+use crate::{
+    base::turn,
+    server::{
+        conn::{
+            RequestBody,
+            socket::Socket,
+            state::{ConnFate, ConnRecord, InFlight},
+        },
+        handler::{Handler, PendingResponse},
     },
-    handler::Handler,
-    refusal::RefusalReason,
-    settings::ServerLimits,
 };
-
-/// Bytes that hyper reads at once and that may wait to be written.
-const BUFFER_SIZE: usize = 64 * 1024;
-
-impl<H: Handler> HyperConnection for http1::Connection<TokioIo<Socket>, H1Service<H>> {
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
 
 /// Serves the connection until it ends.
-// No `async fn`, because its future would keep its arguments twice, for all of the connection's life.
 pub(in crate::server) fn serve<H: Handler>(
-    mut socket: Socket,
+    socket: Socket,
     handler: H,
     record: &Rc<ConnRecord>,
 ) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> {
-    let record = Rc::clone(record);
-    async move {
+    let wire = Rc::new(Wire::new(socket).into());
+    Connection { wire, record: Rc::clone(record), handler, phase: ConnPhase::Head }
+}
+
+struct Connection<H: Handler> {
+    wire: SharedWire,
+    record: Rc<ConnRecord>,
+    handler: H,
+    phase: ConnPhase<H>,
+}
+
+enum ConnPhase<H: Handler> {
+    Head,
+    Answer { answer: PendingResponse<H::Body>, in_flight: InFlight, form: ResponseForm },
+    Response { writer: ResponseWriter<H::Body>, is_read: bool },
+    Close(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+impl<H: Handler> Unpin for Connection<H> {}
+
+impl<H: Handler> Future for Connection<H> {
+    type Output = Result<(), Box<dyn Error + Send + Sync>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let connection = self.get_mut();
+        turn::begin();
+        connection.record.register_waker(cx.waker());
         loop {
-            let (returned, driven, streamed) = run_hyper(socket, &handler, &record).await;
-            socket = returned;
-            if !streamed::write(&mut socket, &record, streamed).await? {
-                return close(&mut socket, &record, driven, &handler).await;
-            }
+            connection.phase = match &mut connection.phase {
+                ConnPhase::Head if connection.record.fate() > ConnFate::Live => return Poll::Ready(Ok(())),
+                ConnPhase::Head => match ready!(connection.poll_head(cx)) {
+                    Ok(Some(head)) => connection.begin(head),
+                    Ok(None) => return Poll::Ready(Ok(())),
+                    Err(refused) => connection.refuse(&refused),
+                },
+                ConnPhase::Answer { .. } if connection.record.fate() == ConnFate::Cut => {
+                    return Poll::Ready(Ok(()));
+                }
+                ConnPhase::Answer { answer, .. } => match answer.as_mut().poll(cx) {
+                    Poll::Ready(response) => connection.respond(response),
+                    Poll::Pending if ready!(connection.wire.borrow_mut().poll_client(cx)) => continue,
+                    Poll::Pending => {
+                        return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+                    }
+                },
+                ConnPhase::Response { writer, is_read } => {
+                    match (ready!(writer.poll(&connection.wire, &connection.record, cx))?, *is_read) {
+                        (true, true) => ConnPhase::Head,
+                        (_, false) => connection.close(Vec::new()),
+                        (false, true) => return Poll::Ready(Ok(())),
+                    }
+                }
+                ConnPhase::Close(_) if connection.record.fate() > ConnFate::Live => {
+                    return Poll::Ready(Ok(()));
+                }
+                ConnPhase::Close(closing) => return closing.as_mut().poll(cx).map(Ok),
+            };
         }
     }
 }
 
-/// Runs hyper until the connection ends or a response is a stream.
-async fn run_hyper<H: Handler>(
-    socket: Socket,
-    handler: &H,
-    record: &Rc<ConnRecord>,
-) -> (Socket, hyper::Result<()>, Option<Streamed<H1ResponseBody<H::Body>>>) {
-    let handoff = Handoff::default();
-    let service = H1Service { handler: handler.clone(), record: Rc::clone(record), handoff: handoff.clone() };
-    let builder = builder(&record.limits());
-    let mut connection = Box::new(builder.serve_connection(TokioIo::new(socket), service));
-    let driven = drive(&mut Pin::new(&mut *connection), record, || handoff.is_put()).await;
-    (connection.into_parts().io.into_inner(), driven, handoff.take())
-}
+impl<H: Handler> Connection<H> {
+    fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, RefusedHead>> {
+        self.wire.borrow_mut().poll_head(cx, || {
+            let limits = self.record.limits();
+            HeadLimits { bytes: limits.head_size, fields: limits.header_count }
+        })
+    }
 
-/// The end of the connection. A request that hyper could not parse is answered, and a client that may still
-/// be sending is let finish.
-async fn close<H: Handler>(
-    socket: &mut Socket,
-    record: &ConnRecord,
-    driven: hyper::Result<()>,
-    handler: &H,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let refusal = match &driven {
-        Err(error) if record.h1().is_some_and(H1ConnState::take_dropped_refusal) => {
-            Some(RefusalReason::unparsed(error))
-        }
-        Err(_) | Ok(()) => None,
-    };
-    if refusal.is_some() || record.h1().is_some_and(H1ConnState::is_last_request) {
-        let closing = async {
-            if let Some(reason) = refusal {
-                let _ = socket.write_all(&reason.response(&handler.refuse(reason, None))).await;
-            }
-            linger(socket).await;
+    fn begin(&self, head: RequestHead) -> ConnPhase<H> {
+        let in_flight = self.record.begin_request();
+        let form = ResponseForm::new(&head.parts, head.persists);
+        let body = RequestBody::h1(H1RequestBody::new(&self.wire));
+        ConnPhase::Answer { answer: self.handler.handle(head.parts, body, self.record.peer), in_flight, form }
+    }
+
+    fn respond(&mut self, response: http::Response<H::Body>) -> ConnPhase<H> {
+        let ConnPhase::Answer { in_flight, mut form, .. } =
+            std::mem::replace(&mut self.phase, ConnPhase::Head)
+        else {
+            return ConnPhase::Head;
         };
-        while_live(record, Box::pin(closing)).await;
+        let is_read = self.wire.borrow().reader.is_whole();
+        form.persists &= is_read && self.record.fate() == ConnFate::Live;
+        let response = response.map(|content| H1ResponseBody { content, in_flight });
+        ConnPhase::Response { writer: ResponseWriter::new(form, response), is_read }
     }
-    driven.map_err(Into::into)
-}
 
-fn builder(limits: &ServerLimits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        // A client that leaves is noticed by its end of stream, not by the next write.
-        .half_close(false)
-        // Otherwise a response would pile up in memory while the client does not read.
-        .pipeline_flush(false)
-        .max_buf_size(BUFFER_SIZE.max(limits.head_size))
-        .max_header_size(limits.head_size)
-        .max_headers(limits.header_count);
-    builder
+    fn refuse(&self, refused: &RefusedHead) -> ConnPhase<H> {
+        let RefusedHead { reason, target } = refused;
+        tracing::debug!(peer = %self.record.peer.address, ?reason, "request refused");
+        let body = self.handler.refuse(*reason, target.as_ref().map(http::Uri::path));
+        self.close(reason.response(&body))
+    }
+
+    /// The client may still be sending.
+    fn close(&self, last: Vec<u8>) -> ConnPhase<H> {
+        ConnPhase::Close(Box::pin(linger(Rc::clone(&self.wire), last)))
+    }
 }

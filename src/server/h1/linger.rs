@@ -2,25 +2,37 @@
 //! closed over unread bytes, and the reset destroys a response that the client has not read yet. So the rest
 //! is read and dropped for a while.
 
+use std::{future::poll_fn, pin::Pin};
+
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
     time::timeout,
 };
 
-use crate::server::conn::{
-    discard::{DISCARD_IDLE_TIMEOUT, DISCARD_TIMEOUT, MAX_DISCARDED},
-    socket::Socket,
-};
+use super::wire::SharedWire;
+use crate::server::conn::discard::{DISCARD_IDLE_TIMEOUT, DISCARD_TIMEOUT, MAX_DISCARDED};
 
 const READ_SIZE: usize = 64 * 1024;
 
-/// Ends the server's side, and waits for the client's end.
-pub(super) async fn linger(socket: &mut Socket) {
-    let _ = socket.shutdown().await;
+/// Writes `last`, ends the server's side, and waits for the client's end.
+pub(super) async fn linger(wire: SharedWire, last: Vec<u8>) {
+    let mut written = 0;
+    while let Some(rest) = last.get(written..).filter(|rest| !rest.is_empty()) {
+        match poll_fn(|cx| Pin::new(&mut wire.borrow_mut().socket).poll_write(cx, rest)).await {
+            Ok(count @ 1..) => written += count,
+            Ok(_) | Err(_) => return,
+        }
+    }
+    let _ = poll_fn(|cx| Pin::new(&mut wire.borrow_mut().socket).poll_shutdown(cx)).await;
     let mut buffer = vec![0; READ_SIZE];
+    let mut read = async || {
+        let mut read = ReadBuf::new(&mut buffer);
+        let result = poll_fn(|cx| Pin::new(&mut wire.borrow_mut().socket).poll_read(cx, &mut read)).await;
+        result.map(|()| read.filled().len())
+    };
     let discarding = async {
         let mut left = MAX_DISCARDED;
-        while let Ok(Ok(count @ 1..)) = timeout(DISCARD_IDLE_TIMEOUT, socket.read(&mut buffer)).await {
+        while let Ok(Ok(count @ 1..)) = timeout(DISCARD_IDLE_TIMEOUT, read()).await {
             left = left.saturating_sub(count);
             if left == 0 {
                 return;

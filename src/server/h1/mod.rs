@@ -1,22 +1,23 @@
-//! HTTP/1.1 to clients. hyper reads the requests and writes the responses of known length; a stream's
-//! connection is taken from hyper, written here and given back. Requests are not pipelined.
+//! HTTP/1.1 to clients, by a loop of our own over httparse. Requests are not pipelined.
 //!
-//! - [`state`]: the part of a connection's state that concerns HTTP/1.1 alone
-//! - [`framing`]: where a request begins and ends, and which heads are too ambiguous to serve
-//! - [`connection`]: from the first request to the close
-//! - [`service`]: from hyper's request to the handler's response
-//! - [`streamed`]: a streamed response
-//! - [`read_readiness`]: notices that the client leaves during a stream
+//! - [`head`]: a request's head, parsed and checked
+//! - [`reader`]: where heads and bodies begin and end in the bytes of a connection
+//! - [`wire`]: the socket and its reader, shared with the body of the request in flight
+//! - [`read_readiness`]: notices that the client leaves during a response
+//! - [`body`]: a response's body; [`response`]: writes a response
 //! - [`linger`]: the close of a connection while its client may still be sending
+//! - [`connection`]: from the first request to the close
 
+mod body;
 mod connection;
-mod framing;
+mod head;
 mod linger;
 mod read_readiness;
-mod service;
-mod state;
-mod streamed;
+mod reader;
+mod response;
+mod wire;
 
 pub(super) use connection::serve;
-pub use framing::FramingGuard;
-pub(super) use state::H1ConnState;
+pub use head::{RefusedHead, RequestHead};
+pub use reader::{HeadLimits, RequestReader};
+pub(super) use wire::H1RequestBody;

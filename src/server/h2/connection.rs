@@ -1,19 +1,24 @@
 //! An HTTP/2 connection from its preface to its last stream, by hyper. Its streams are tasks of the
 //! connection's own worker, each ended alone when its client does not read it.
 
-use std::{error::Error, future::Future, pin::Pin, rc::Rc};
+use std::{
+    error::Error,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
+};
 
 use hyper::{rt::Executor, server::conn::http2};
 use hyper_util::rt::TokioIo;
 
 use super::{activity::ActivityTracked, service::H2Service, state::H2ConnState};
 use crate::{
-    base::spawn::Tasks,
+    base::{spawn::Tasks, turn},
     server::{
         conn::{
-            drive::{HyperConnection, drive},
             socket::Socket,
-            state::ConnRecord,
+            state::{ConnFate, ConnRecord},
         },
         handler::Handler,
         settings::ServerLimits,
@@ -44,12 +49,6 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for StreamExecutor {
     }
 }
 
-impl<H: Handler> HyperConnection for http2::Connection<TokioIo<Socket>, H2Service<H>, StreamExecutor> {
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
 /// Serves the connection until it ends.
 pub(in crate::server) async fn serve<H: Handler>(
     socket: Socket,
@@ -61,7 +60,31 @@ pub(in crate::server) async fn serve<H: Handler>(
     let executor = StreamExecutor { tasks, record: Rc::clone(record) };
     let service = H2Service { handler, record: Rc::clone(record), header_count: limits.header_count };
     let connection = builder(limits, executor).serve_connection(TokioIo::new(socket), service);
-    drive(&mut Box::pin(connection), record, || false).await.map_err(Into::into)
+    drive(Box::pin(connection), record).await.map_err(Into::into)
+}
+
+/// Runs the connection until it ends, and applies its fate when that changes: hyper's graceful shutdown for a
+/// connection that is to finish, an end for one that is cut.
+async fn drive<H: Handler>(
+    mut connection: Pin<Box<http2::Connection<TokioIo<Socket>, H2Service<H>, StreamExecutor>>>,
+    record: &ConnRecord,
+) -> hyper::Result<()> {
+    let mut is_finishing = false;
+    poll_fn(|cx| {
+        turn::begin();
+        record.register_waker(cx.waker());
+        match record.fate() {
+            ConnFate::Live => {}
+            ConnFate::Finish | ConnFate::End if is_finishing => {}
+            ConnFate::Finish | ConnFate::End => {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            ConnFate::Cut => return Poll::Ready(Ok(())),
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
 }
 
 fn builder(limits: &ServerLimits, executor: StreamExecutor) -> http2::Builder<StreamExecutor> {

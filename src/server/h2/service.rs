@@ -16,6 +16,7 @@ use hyper::{body::Incoming, service::Service};
 
 use super::{
     activity::StreamActivity,
+    content::Content,
     flush_mark::FlushMark,
     state::H2ConnState,
     unread::{Discard, UnreadBody},
@@ -23,7 +24,6 @@ use super::{
 use crate::server::{
     conn::{
         RequestBody,
-        content::Content,
         state::{ConnRecord, InFlight},
     },
     cut::Cuttable,

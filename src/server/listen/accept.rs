@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{conn_limit::ConnLimit, tls::TlsSource};
 use crate::{
-    base::{GaugeGuard, spawn::Tasks},
+    base::spawn::Tasks,
     server::{
         conn::{
             open::{self, AcceptedSocket},
@@ -102,11 +102,6 @@ impl<H: Handler> Server<H> {
             }
             return;
         };
-        set_nodelay(&stream);
-        self.open(stream, address, permit);
-    }
-
-    fn open(&self, stream: TcpStream, address: SocketAddr, permit: GaugeGuard) {
         let tls = self.options.tls.as_ref().map(TlsSource::current);
         let accepted = AcceptedSocket {
             stream,
@@ -156,12 +151,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Frames leave when they are written. Fails only when the client has left already, which the first read
-/// shows.
-fn set_nodelay(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-}
-
 /// Answers 503 in plain HTTP/1.1, if the socket takes it at once. The client's bytes are read first, because
 /// a close over unread bytes would reset the connection and could destroy the response.
 fn reject<H: Handler>(stream: &TcpStream, handler: &H) {
@@ -176,25 +165,16 @@ mod tests {
     use super::*;
     use crate::base::keepalive::KEEPALIVE_TIME;
 
-    #[tokio::test]
-    async fn accepted_sockets_do_not_delay() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        assert!(!stream.nodelay().unwrap());
-        set_nodelay(&stream);
-        assert!(stream.nodelay().unwrap());
-    }
-
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn accepted_sockets_keep_little_unsent_and_are_kept_alive() {
+    async fn accepted_sockets_do_not_delay_keep_little_unsent_and_are_kept_alive() {
         let listen = crate::server::Listen { host: "127.0.0.1".to_owned(), port: 0, tls: None };
         let bound = crate::server::bind(&listen, 1).unwrap();
         let listener = bound.per_worker.into_iter().flatten().next().unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let _client = TcpStream::connect(bound.addresses[0]).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
+        assert!(stream.nodelay().unwrap());
         let socket = socket2::SockRef::from(&stream);
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 * 1024);
         assert!(socket.keepalive().unwrap());

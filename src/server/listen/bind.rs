@@ -145,7 +145,8 @@ fn open(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     #[cfg(unix)]
     socket.set_reuse_port(is_shared)?;
     limit_unsent(&socket);
-    // Accepted sockets inherit it.
+    // Accepted sockets inherit both. Frames leave when they are written.
+    socket.set_tcp_nodelay(true)?;
     let _ = keep_alive(SockRef::from(&socket));
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -175,7 +175,6 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
     });
 }
 
-/// A response without a body is not taken for hyper's own.
 #[test]
 fn empty_answers_pass_as_they_are() {
     run(ServerLimits::default(), |server| async move {
@@ -192,6 +191,54 @@ fn empty_answers_pass_as_they_are() {
         stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
         let text = read_until(&mut stream, "}}").await;
         assert!(text.starts_with("HTTP/1.1 400") && text.contains(r#""code":"bad_request""#), "{text}");
+    });
+}
+
+/// HTTP/1.0 keeps a connection only if the client asks for it, and the response says so (RFC 9112 appendix
+/// C.2.2). A stream has no other end there than the connection's.
+#[test]
+fn an_http_1_0_connection_is_kept_if_the_client_asks() {
+    run(ServerLimits::default(), |server| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        for _ in 0..2 {
+            let request = "POST /echo HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nab";
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let text = read_until(&mut stream, "\r\n\r\nab").await;
+            assert!(text.starts_with("HTTP/1.0 200") && text.contains("connection: keep-alive"), "{text}");
+        }
+        let text = answer(server.address, b"GET /frames HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").await;
+        assert!(text.contains("connection: close") && text.ends_with("data: x\n\n"), "{text}");
+        let text = answer(server.address, b"GET /echo HTTP/1.0\r\n\r\n").await;
+        assert!(text.contains("connection: close") && text.contains("content-length: 0"), "{text}");
+    });
+}
+
+/// A body whose bytes come with the head needs no 100.
+#[test]
+fn a_client_that_has_begun_to_send_gets_no_100() {
+    run(ServerLimits::default(), |server| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = b"POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\nab";
+        stream.write_all(head).await.unwrap();
+        stream.write_all(b"cd").await.unwrap();
+        let text = read_until(&mut stream, "abcd").await;
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    });
+}
+
+/// Of a longer body the announced part is sent; a shorter one breaks off.
+#[test]
+fn no_more_is_sent_than_was_announced() {
+    run(ServerLimits::default(), |server| async move {
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        for _ in 0..2 {
+            stream.write_all(get("/announces/4").as_bytes()).await.unwrap();
+            let text = read_until(&mut stream, "\r\n\r\ndata").await;
+            assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("data"), "{text}");
+        }
+        let text = answer(server.address, get("/announces/30").as_bytes()).await;
+        assert!(text.contains("content-length: 30") && text.ends_with("data: x\n\n"), "{text}");
     });
 }
 
@@ -334,7 +381,6 @@ fn first_bytes_that_come_singly_are_served() {
     });
 }
 
-/// hyper does not read while it holds bytes that follow a request.
 #[test]
 fn a_client_that_sent_too_much_is_seen_to_leave() {
     run(ServerLimits::default(), |server| async move {

@@ -38,8 +38,8 @@ const LARGE_SIZE: usize = 24 * 1024 * 1024;
 
 /// Responses by path: `/echo` returns the request's body, `/large` has more bytes than a kernel buffers,
 /// `/stream` gives a first frame and then none until released, `/refuse` does not read the request's body,
-/// `/frames` gives three frames, `/none` none, `/broken` three and then an error, `/flood` frames without
-/// end, `/wait` no response.
+/// `/frames` gives three frames, `/none` none, `/announces/N` one of 9 bytes under a `content-length` of N,
+/// `/broken` three and then an error, `/flood` frames without end, `/wait` no response.
 #[derive(Clone, Default)]
 struct Demo {
     dropped: Rc<Cell<usize>>,
@@ -75,14 +75,9 @@ enum DemoBody {
 impl Handler for Demo {
     type Body = DemoBody;
 
-    fn handle(
-        &self,
-        head: Parts,
-        body: RequestBody,
-        _peer: Peer,
-    ) -> impl Future<Output = Response<DemoBody>> + 'static {
+    fn handle(&self, head: Parts, body: RequestBody, _peer: Peer) -> PendingResponse<DemoBody> {
         let demo = self.clone();
-        async move {
+        Box::pin(async move {
             Response::new(match head.uri.path() {
                 "/wait" => {
                     let _waiting = Waiting::new(&demo.waiting);
@@ -95,13 +90,19 @@ impl Handler for Demo {
                 }
                 "/frames" => DemoBody::Frames { left: 3, broken: false },
                 "/none" => DemoBody::Frames { left: 0, broken: false },
+                path if path.starts_with("/announces/") => {
+                    let mut response = Response::new(DemoBody::Frames { left: 1, broken: false });
+                    let length = path.rsplit('/').next().unwrap().parse().unwrap();
+                    response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
+                    return response;
+                }
                 "/broken" => DemoBody::Frames { left: 3, broken: true },
                 "/flood" => DemoBody::Flood(demo),
                 "/refuse" => DemoBody::Whole(Some(Bytes::from_static(b"no"))),
                 "/large" => DemoBody::Whole(Some(vec![b'x'; LARGE_SIZE].into())),
                 _ => DemoBody::Whole(body.collect().await.ok().map(|body| body.to_bytes())),
             })
-        }
+        })
     }
 
     fn refuse(&self, reason: RefusalReason, _: Option<&str>) -> Bytes {

@@ -1,4 +1,4 @@
-//! Streams on HTTP/1.1: their connection is taken from hyper and given back.
+//! Streams on HTTP/1.1, and what follows them on their connection.
 
 use tokio::{io::AsyncWrite, net::TcpSocket};
 

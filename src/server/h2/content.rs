@@ -11,20 +11,20 @@ use http_body::{Body, Frame, SizeHint};
 use crate::server::cut::{CutCause, Cuttable};
 
 #[derive(Debug)]
-pub(in crate::server) enum Content<B> {
+pub(super) enum Content<B> {
     Handler(B),
     /// `None` once it was given.
     Refusal(Option<Bytes>),
 }
 
 impl<B: Cuttable> Content<B> {
-    pub(in crate::server) fn end(&mut self, cause: CutCause) {
+    pub(super) fn end(&mut self, cause: CutCause) {
         if let Self::Handler(body) = self {
             body.end(cause);
         }
     }
 
-    pub(in crate::server) fn cut(&mut self, cause: CutCause) {
+    pub(super) fn cut(&mut self, cause: CutCause) {
         if let Self::Handler(body) = self {
             body.cut(cause);
         }

@@ -1,0 +1,170 @@
+//! A request's head: parsed by httparse, and refused where another parser might find another end of the
+//! request or another host in the same bytes, which is how requests are smuggled (RFC 9112 section 11.2).
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request::Parts};
+
+use crate::{
+    http1::BodyFraming,
+    server::{
+        host::names_hosts_only,
+        refusal::{Ambiguity, RefusalReason},
+    },
+};
+
+/// Header fields that are parsed on the stack.
+const FIELDS_ON_STACK: usize = 100;
+/// Bytes of a request target beyond which it is no [`Uri`].
+const MAX_TARGET: usize = u16::MAX as usize - 1;
+
+/// A request's head, and what it says about the connection.
+#[derive(Debug)]
+pub struct RequestHead {
+    pub parts: Parts,
+    pub framing: BodyFraming,
+    /// The client lets the connection carry another request.
+    pub persists: bool,
+    /// The client sends the body once it has a 100 (RFC 9110 section 10.1.1).
+    pub expects_continue: bool,
+}
+
+/// A head that is not served.
+#[derive(Debug)]
+pub struct RefusedHead {
+    pub reason: RefusalReason,
+    /// `None`: its target was not understood.
+    pub target: Option<Uri>,
+}
+
+impl From<RefusalReason> for RefusedHead {
+    fn from(reason: RefusalReason) -> Self {
+        Self { reason, target: None }
+    }
+}
+
+/// Whether the beginning of a head may be that of an HTTP/1.1 request.
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut fields) {
+        // How many there may be is decided once all have arrived.
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => true,
+        Err(_) => false,
+    }
+}
+
+/// Parses a head that has arrived whole.
+///
+/// # Errors
+/// It is not a request's, is ambiguous, or has more than `header_count` fields.
+pub(super) fn parse(bytes: &Bytes, header_count: usize) -> Result<RequestHead, RefusedHead> {
+    let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+    let mut on_heap = Vec::new();
+    let fields = match on_stack.get_mut(..header_count) {
+        Some(fields) => fields,
+        None => {
+            on_heap.resize(header_count, MaybeUninit::uninit());
+            &mut *on_heap
+        }
+    };
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(bytes, fields) {
+        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+        Ok(_) => return Err(RefusalReason::BadHead.into()),
+        Err(httparse::Error::TooManyHeaders) => return Err(RefusalReason::HeadTooLarge.into()),
+        Err(_) => return Err(RefusalReason::BadHead.into()),
+    }
+    let (method, uri, version) = request_line(&parsed, bytes)?;
+    match read_fields(&parsed, bytes, version, &uri) {
+        Ok((headers, fields)) => {
+            let (mut parts, ()) = Request::new(()).into_parts();
+            (parts.method, parts.uri, parts.version, parts.headers) = (method, uri, version, headers);
+            let persists = if version == Version::HTTP_11 { !fields.closes } else { fields.keeps };
+            let expects_continue = fields.expects_continue && version == Version::HTTP_11;
+            Ok(RequestHead { parts, framing: fields.framing, persists, expects_continue })
+        }
+        Err(reason) => Err(RefusedHead { reason, target: Some(uri) }),
+    }
+}
+
+fn request_line(
+    parsed: &httparse::Request<'_, '_>,
+    bytes: &Bytes,
+) -> Result<(Method, Uri, Version), RefusalReason> {
+    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| RefusalReason::BadHead)?;
+    if target.len() > MAX_TARGET {
+        return Err(RefusalReason::HeadTooLarge);
+    }
+    let uri =
+        Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).map_err(|_| RefusalReason::BadHead)?;
+    let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    Ok((method, uri, version))
+}
+
+/// What the fields say about the message and the connection.
+struct HeadFields {
+    framing: BodyFraming,
+    closes: bool,
+    keeps: bool,
+    expects_continue: bool,
+}
+
+fn read_fields(
+    parsed: &httparse::Request<'_, '_>,
+    bytes: &Bytes,
+    version: Version,
+    uri: &Uri,
+) -> Result<(HeaderMap, HeadFields), RefusalReason> {
+    let mut headers =
+        HeaderMap::try_with_capacity(parsed.headers.len()).map_err(|_| RefusalReason::HeadTooLarge)?;
+    let mut fields =
+        HeadFields { framing: BodyFraming::Length(0), closes: false, keeps: false, expects_continue: false };
+    let (mut framings, mut hosts) = (0, 0);
+    for field in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| RefusalReason::BadHead)?;
+        if name == header::CONTENT_LENGTH {
+            framings += 1;
+            fields.framing = BodyFraming::Length(length(field.value).ok_or(RefusalReason::BadHead)?);
+        } else if name == header::TRANSFER_ENCODING {
+            framings += 1;
+            let is_chunked = field.value.eq_ignore_ascii_case(b"chunked");
+            // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1).
+            if framings == 1 && !(is_chunked && version == Version::HTTP_11) {
+                return Err(RefusalReason::Ambiguous(Ambiguity::Coding));
+            }
+            fields.framing = BodyFraming::Chunked;
+        } else if name == header::HOST {
+            hosts += 1;
+        } else if name == header::CONNECTION {
+            let has = |wanted: &[u8]| options(field.value).any(|option| option.eq_ignore_ascii_case(wanted));
+            fields.closes |= has(b"close");
+            fields.keeps |= has(b"keep-alive");
+        } else if name == header::EXPECT {
+            fields.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue");
+        }
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value))
+            .map_err(|_| RefusalReason::BadHead)?;
+        headers.try_append(name, value).map_err(|_| RefusalReason::HeadTooLarge)?;
+    }
+    fields.keeps &= !fields.closes;
+    if framings > 1 {
+        return Err(RefusalReason::Ambiguous(Ambiguity::TwoLengths));
+    }
+    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) || !names_hosts_only(uri, &headers) {
+        return Err(RefusalReason::Ambiguous(Ambiguity::Host));
+    }
+    Ok((headers, fields))
+}
+
+fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// A `content-length`: digits alone.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(value).ok()?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}

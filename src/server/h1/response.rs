@@ -1,0 +1,291 @@
+//! Writes a response: each frame is one write, the first together with the head, and a stream that waits
+//! holds no buffer.
+//!
+//! Invariant: the client receives the head, then the body framed by its length, as chunks with the last chunk
+//! (RFC 9112 section 7.1) or, in HTTP/1.0, by the connection's end; or a connection that breaks off before
+//! that. Bytes that the client sends meanwhile are dropped, and the connection closes after the response,
+//! because requests are not pipelined.
+
+use std::{
+    cell::Cell,
+    error::Error,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::SystemTime,
+};
+
+use http::{HeaderMap, Method, Response, StatusCode, Version, header, request::Parts};
+use http_body::Body;
+use tokio::io::{AsyncWrite, ReadBuf};
+
+use super::{body::H1ResponseBody, read_readiness::ReadReadiness, wire::SharedWire};
+use crate::{
+    base::time::{date, since_1970},
+    http1::ChunkWriter,
+    server::{
+        conn::state::{ConnFate, ConnRecord},
+        cut::Cuttable,
+    },
+};
+
+/// What a request's head says about its response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResponseForm {
+    is_http_11: bool,
+    is_head: bool,
+    /// The client lets the connection carry another request.
+    pub(super) persists: bool,
+}
+
+impl ResponseForm {
+    pub(super) fn new(head: &Parts, persists: bool) -> Self {
+        Self { is_http_11: head.version == Version::HTTP_11, is_head: head.method == Method::HEAD, persists }
+    }
+}
+
+/// How the end of a body is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// Bytes that are missing.
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+#[derive(Debug)]
+pub(super) struct ResponseWriter<B: Cuttable> {
+    /// `None` once it has ended and its last frame is written: the drop shows the body that the write is
+    /// complete.
+    body: Option<H1ResponseBody<B>>,
+    framing: Framing,
+    /// Its last frame is in `chunk`.
+    is_last_loaded: bool,
+    /// The body has failed: the connection ends before the body's end.
+    broken: Option<Box<dyn Error + Send + Sync>>,
+    chunk: ChunkWriter,
+    /// The head did not announce a close.
+    persists: bool,
+    /// `None` until the response has waited once.
+    readiness: Option<ReadReadiness>,
+    /// The client has sent bytes, which were dropped.
+    has_client_sent: bool,
+}
+
+impl<B> ResponseWriter<B>
+where
+    B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Cuttable + Unpin,
+{
+    pub(super) fn new(form: ResponseForm, response: Response<H1ResponseBody<B>>) -> Self {
+        let (head, body) = response.into_parts();
+        let closes = head.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
+        let announced = head.headers.get(header::CONTENT_LENGTH);
+        let length =
+            announced.and_then(|value| value.to_str().ok()?.parse().ok()).or(body.size_hint().exact());
+        let framing = match length {
+            Some(length) => Framing::Length(length),
+            None if form.is_http_11 => Framing::Chunked,
+            None => Framing::UntilClose,
+        };
+        let has_body = !(form.is_head || bodiless || framing == Framing::Length(0));
+        let persists = form.persists && !closes && !(has_body && framing == Framing::UntilClose);
+        let shown = (!bodiless).then_some(framing);
+        let mut writer = Self {
+            framing,
+            is_last_loaded: false,
+            broken: None,
+            chunk: ChunkWriter::new(render_head(head.status, &head.headers, (form, shown, persists))),
+            persists,
+            readiness: None,
+            has_client_sent: false,
+            body: Some(body),
+        };
+        if !has_body {
+            writer.is_last_loaded = true;
+        }
+        writer
+    }
+
+    /// Writes on. Ready with `true`: the connection may carry another request; with `false`: it was shut
+    /// down.
+    pub(super) fn poll(
+        &mut self,
+        wire: &SharedWire,
+        record: &ConnRecord,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
+        if record.fate() == ConnFate::Cut {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into()));
+        }
+        loop {
+            let is_due = self.chunk.is_loaded() || self.is_last_loaded;
+            if is_due && self.chunk.poll_write(&mut wire.borrow_mut().socket, cx)?.is_pending() {
+                return self.poll_client(wire, cx);
+            }
+            if self.is_last_loaded {
+                self.body = None;
+            }
+            let Some(body) = &mut self.body else {
+                return match self.broken {
+                    Some(_) => self.poll_break(wire, cx),
+                    None => self.poll_end(wire, record, cx).map_err(Into::into),
+                };
+            };
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.load(data);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => self.fail(error.into()),
+                Poll::Ready(None) => self.load_end(),
+                Poll::Pending => {
+                    // The head alone, and bytes that TLS has taken, have to leave before the wait.
+                    let socket = &mut wire.borrow_mut().socket;
+                    if self.chunk.poll_write(socket, cx)?.is_ready() {
+                        let _ = Pin::new(socket).poll_flush(cx)?;
+                    }
+                    break;
+                }
+            }
+        }
+        self.poll_client(wire, cx)
+    }
+
+    fn load(&mut self, mut data: bytes::Bytes) {
+        let is_last = self.body.as_ref().is_none_or(Body::is_end_stream);
+        match &mut self.framing {
+            Framing::Chunked => self.chunk.load(data, is_last),
+            Framing::UntilClose => self.chunk.load_plain(data),
+            Framing::Length(left) => {
+                data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= data.len() as u64;
+                self.chunk.load_plain(data);
+                self.is_last_loaded = *left == 0;
+                return;
+            }
+        }
+        self.is_last_loaded = is_last;
+    }
+
+    fn load_end(&mut self) {
+        match self.framing {
+            Framing::Length(0) | Framing::UntilClose => {}
+            Framing::Length(_) => return self.fail("a body shorter than its content-length".into()),
+            Framing::Chunked => self.chunk.load_last(),
+        }
+        self.is_last_loaded = true;
+    }
+
+    fn fail(&mut self, error: Box<dyn Error + Send + Sync>) {
+        self.broken = Some(error);
+        self.body = None;
+    }
+
+    /// All is written: flushes, and shuts the connection down unless it persists.
+    fn poll_end(
+        &self,
+        wire: &SharedWire,
+        record: &ConnRecord,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let socket = &mut wire.borrow_mut().socket;
+        ready!(Pin::new(&mut *socket).poll_flush(cx))?;
+        if self.persists && !self.has_client_sent && record.fate() == ConnFate::Live {
+            return Poll::Ready(Ok(true));
+        }
+        Pin::new(socket).poll_shutdown(cx).map_ok(|()| false)
+    }
+
+    /// All that came before the body's failure is written: flushes, and ends the connection as it is.
+    fn poll_break(
+        &mut self,
+        wire: &SharedWire,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
+        let socket = &mut wire.borrow_mut().socket;
+        ready!(self.chunk.poll_write(socket, cx))?;
+        ready!(Pin::new(socket).poll_flush(cx))?;
+        Poll::Ready(self.broken.take().map_or(Ok(false), Err))
+    }
+
+    /// Waits for the client to leave.
+    fn poll_client(
+        &mut self,
+        wire: &SharedWire,
+        cx: &Context<'_>,
+    ) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
+        let readiness = self.readiness.get_or_insert_with(|| ReadReadiness::new(cx.waker()));
+        let socket = &mut wire.borrow_mut().socket;
+        loop {
+            let mut buffer = [MaybeUninit::uninit(); 256];
+            let mut read = ReadBuf::uninit(&mut buffer);
+            match ready!(readiness.poll_read(socket, &mut read)) {
+                Ok(()) if read.filled().is_empty() => {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+                }
+                Ok(()) => self.has_client_sent = true,
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
+
+/// The bytes of the response head. `framing`: `None` if the status has no body.
+fn render_head(
+    status: StatusCode,
+    headers: &HeaderMap,
+    (form, framing, persists): (ResponseForm, Option<Framing>, bool),
+) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
+    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
+    put(&[if form.is_http_11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " }, status.as_str().as_bytes(), b" "]);
+    put(&[status.canonical_reason().unwrap_or_default().as_bytes(), b"\r\n"]);
+    let (mut has_date, mut has_length) = (false, false);
+    for (name, value) in headers {
+        if name == header::CONNECTION || name == header::TRANSFER_ENCODING {
+            continue;
+        }
+        has_date |= name == header::DATE;
+        has_length |= name == header::CONTENT_LENGTH;
+        put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+    match framing {
+        Some(Framing::Length(length)) if !has_length => {
+            put(&[b"content-length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"]);
+        }
+        Some(Framing::Chunked) => put(&[b"transfer-encoding: chunked\r\n"]),
+        Some(Framing::Length(_) | Framing::UntilClose) | None => {}
+    }
+    if !has_date {
+        put(&[b"date: ", &date_now(), b"\r\n"]);
+    }
+    match (persists, form.is_http_11) {
+        (false, _) => put(&[b"connection: close\r\n"]),
+        (true, false) => put(&[b"connection: keep-alive\r\n"]),
+        (true, true) => {}
+    }
+    put(&[b"\r\n"]);
+    head
+}
+
+/// Bytes of an HTTP date.
+const DATE_SIZE: usize = 29;
+
+/// The time as an HTTP date, written once per second and worker.
+fn date_now() -> [u8; DATE_SIZE] {
+    thread_local! {
+        static WRITTEN: Cell<(u64, [u8; DATE_SIZE])> = const { Cell::new((0, [b' '; DATE_SIZE])) };
+    }
+    let now = SystemTime::now();
+    let second = since_1970(now).as_secs();
+    let (written, text) = WRITTEN.get();
+    if written == second {
+        return text;
+    }
+    let text = date::http(now).as_bytes().try_into().unwrap_or(text);
+    WRITTEN.set((second, text));
+    text
+}
