@@ -77,7 +77,7 @@ fn admission(many: usize, allowance: LimitValues, is_shared: bool) -> Box<dyn Fn
         expires: Some(SystemTime::now() + Duration::from_secs(3600)),
         cache: None,
     };
-    let mut ring = KeyMap::new();
+    let mut ring = KeyMap::default();
     let mut secret = String::new();
     for number in 0..many {
         secret = generate::make("bench").expect("randomness").token.expose().clone();

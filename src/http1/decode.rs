@@ -116,11 +116,10 @@ impl Decoder {
     /// Bytes that are missing. `None`: the body's length is not known.
     #[must_use]
     pub const fn left(&self) -> Option<u64> {
-        match self.state {
-            DecodeState::Done => Some(0),
-            DecodeState::Length(left) => Some(left),
-            _ => None,
+        if let DecodeState::Length(left) = self.state {
+            return Some(left);
         }
+        if self.is_done() { Some(0) } else { None }
     }
 
     /// Whether a close of the connection now is a correct end of the body.

@@ -82,8 +82,9 @@ where
         let closes = head.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
         let announced = head.headers.get(header::CONTENT_LENGTH);
-        let length =
-            announced.and_then(|value| value.to_str().ok()?.parse().ok()).or(body.size_hint().exact());
+        let length = announced
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .or_else(|| body.size_hint().exact());
         let framing = match length {
             Some(length) => Framing::Length(length),
             None if form.is_http_11 => Framing::Chunked,

@@ -49,6 +49,8 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for StreamExecutor {
     }
 }
 
+type H2Connection<H> = http2::Connection<TokioIo<Socket>, H2Service<H>, StreamExecutor>;
+
 /// Serves the connection until it ends.
 pub(in crate::server) async fn serve<H: Handler>(
     socket: Socket,
@@ -66,7 +68,7 @@ pub(in crate::server) async fn serve<H: Handler>(
 /// Runs the connection until it ends, and applies its fate when that changes: hyper's graceful shutdown for a
 /// connection that is to finish, an end for one that is cut.
 async fn drive<H: Handler>(
-    mut connection: Pin<Box<http2::Connection<TokioIo<Socket>, H2Service<H>, StreamExecutor>>>,
+    mut connection: Pin<Box<H2Connection<H>>>,
     record: &ConnRecord,
 ) -> hyper::Result<()> {
     let mut is_finishing = false;
