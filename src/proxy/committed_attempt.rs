@@ -62,6 +62,10 @@ impl FrameSource for AnswerBody {
         Self::is_done(self)
     }
 
+    fn may_quote_secret(&self, part: &[u8]) -> bool {
+        self.secrets().may_be_in(part)
+    }
+
     fn mask_error(&self, waiting: ByteList) -> ByteList {
         self.secrets().mask(waiting, Within::Error)
     }

@@ -1,6 +1,6 @@
 //! Takes a provider's own secrets out of its answers: some quote the key that they refuse. Holds for headers,
 //! for bodies that are collected, and for the error events of a stream; the rest of a stream passes as it
-//! comes.
+//! comes. An error event that comes in several frames waits for its end once it may have a part of a secret.
 //!
 //! A secret is found however its characters that are neither letters nor digits are written: as they are,
 //! escaped for JSON (`\u002B`, `\/`; once more inside a string in a string), for HTML (`&#43;`) or for a URL
@@ -22,6 +22,9 @@ const MAX_SLASHES: usize = 8;
 const MAX_ENTITY: usize = 10;
 /// Bytes of a character in any form: the backslashes, `u`, and four digits.
 const MAX_FORM: usize = MAX_SLASHES + 5;
+
+/// The bytes with which a form that is not the character itself begins.
+const FORM_STARTS: [u8; 3] = *b"\\%&";
 
 /// The bytes from which on a text counts as a secret. Keys of providers are longer; shorter ones are words
 /// for servers that need none (`ollama`), which an answer may hold by chance.
@@ -95,6 +98,12 @@ impl SecretMask {
         String::from_utf8_lossy(&self.mask_text(words.into())).into_owned()
     }
 
+    /// Whether a secret is in these bytes, or begins in them and may go on behind them.
+    #[must_use]
+    pub(super) fn may_be_in(&self, part: &[u8]) -> bool {
+        self.0.iter().any(|secret| secret.core.find(part).is_some() || secret.may_begin_in(part))
+    }
+
     /// Takes the secrets out of the values of headers.
     pub(super) fn mask_headers(&self, headers: &mut HeaderMap) {
         for secret in &self.0 {
@@ -148,6 +157,24 @@ impl SoughtSecret {
         Some(masked.into())
     }
 
+    /// Whether these bytes end within the secret, in whatever form, or may do so.
+    fn may_begin_in(&self, part: &[u8]) -> bool {
+        let earliest = part.len().saturating_sub(self.text.len() * MAX_FORM);
+        let ends_within = |start: usize| {
+            let mut rest = part.get(start..).unwrap_or_default();
+            for byte in &self.text {
+                match length_of_form(rest, *byte) {
+                    Some(length) => rest = rest.get(length..).unwrap_or_default(),
+                    None => return rest.is_empty() || is_cut_form(rest),
+                }
+            }
+            false
+        };
+        let tail = part.get(earliest..).unwrap_or_default();
+        let begins = |byte: u8| self.text.first() == Some(&byte) || FORM_STARTS.contains(&byte);
+        (earliest..).zip(tail).any(|(start, byte)| begins(*byte) && ends_within(start))
+    }
+
     /// The end of the secret that begins at `start`, in whatever form.
     fn end_in(&self, body: &[u8], start: usize) -> Option<usize> {
         if body.get(start..)?.starts_with(&self.text) {
@@ -156,6 +183,11 @@ impl SoughtSecret {
         let end = |at: usize, byte: &u8| Some(at + length_of_form(body.get(at..)?, *byte)?);
         self.text.iter().try_fold(start, end)
     }
+}
+
+/// Whether the form of a character may go on behind these bytes.
+fn is_cut_form(text: &[u8]) -> bool {
+    text.len() < MAX_FORM && text.first().is_some_and(|first| FORM_STARTS.contains(first))
 }
 
 /// The bytes that `text` begins with if they stand for `byte`.
@@ -293,6 +325,29 @@ mod tests {
         for other in [r"sk+of/the=operator&\co", "sk&#43of/the=operator&co", r"sk\u02Bof/the=operator&co"] {
             assert_eq!(mask.mask_words(other.to_owned()), other);
         }
+    }
+
+    /// Wherever a frame ends, the part before may have the secret, or a beginning of it that would be none
+    /// later: then it must not pass.
+    #[test]
+    fn a_part_that_may_have_a_secret_is_known() {
+        let mask = mask("sk+of/the=operator&co");
+        let forms = [
+            "sk+of/the=operator&co",
+            r"sk\u002bof\/the=operator\u0026co",
+            "sk%2Bof%2fthe&#x3D;operator&amp;co",
+        ];
+        for form in forms {
+            let text = format!("data: {{\"error\":\"no {form}\"}}");
+            let (start, end) = (text.find("sk").unwrap(), text.len());
+            for cut in start + 1..=end {
+                assert!(mask.may_be_in(text[..cut].as_bytes()), "{}", &text[..cut]);
+            }
+        }
+        for text in ["", "data: {\"error\":\"no ", "data: sk+of/they", "a-word-that-is-no-secret"] {
+            assert!(!mask.may_be_in(text.as_bytes()), "{text}");
+        }
+        assert!(!SecretMask::default().may_be_in(b"sk"));
     }
 
     #[test]

@@ -33,6 +33,13 @@ pub trait FrameSource: Unpin {
     /// How the provider's connection is to acknowledge bytes from now on.
     fn acknowledge(&mut self, when: Acknowledge);
 
+    /// Whether these bytes of an event that is not complete have a secret of the provider, or end with the
+    /// beginning of one. The rest of the event decides whether it is an error event, which is masked.
+    fn may_quote_secret(&self, part: &[u8]) -> bool {
+        let _ = part;
+        false
+    }
+
     /// The bytes that wait, the last of them with an error event, as they may leave.
     fn mask_error(&self, waiting: ByteList) -> ByteList {
         waiting

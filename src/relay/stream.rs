@@ -72,6 +72,10 @@ pub(super) struct Stream<S: FrameSource> {
     /// Bytes that may leave. Order of all bytes: `ready`, then `coalesce`, then `holdback`.
     ready: ByteList,
     holdback: Option<Holdback>,
+    /// The last frame ended within an event; kept while there is no `holdback`.
+    is_mid_event: bool,
+    /// The client has the beginning of an event whose rest is in `holdback`.
+    has_open_event: bool,
     /// Boxed, because few streams are buffered.
     coalesce: Option<Box<Coalesce>>,
     strip_usage: bool,
@@ -105,6 +109,8 @@ impl<S: FrameSource> Stream<S> {
             observer: None,
             ready: ByteList::new(),
             holdback: (strip_usage || buffered).then(Holdback::default),
+            is_mid_event: false,
+            has_open_event: false,
             coalesce: buffered.then(|| Box::new(Coalesce::new(settings.chunk_size, settings.max_delay))),
             strip_usage,
             tap: Tap::new(options.dialect, options.events, settings.max_line, started, id)
@@ -240,8 +246,11 @@ impl<S: FrameSource> Stream<S> {
                 holdback.pass(frame, report.event_end, &cuts, &mut complete);
                 self.ready.push(coalesce.push(&complete, now).unwrap_or_default());
             }
-            (Some(holdback), None) => holdback.pass(frame, report.event_end, &cuts, &mut self.ready),
-            (None, _) => self.ready.push(frame),
+            (Some(holdback), None) => {
+                self.has_open_event &= report.event_end.is_none();
+                holdback.pass(frame, report.event_end, &cuts, &mut self.ready);
+            }
+            (None, _) => self.pass_unheld(frame, report.event_end),
         }
         if report.error {
             self.flush_coalesce();
@@ -266,6 +275,23 @@ impl<S: FrameSource> Stream<S> {
         Ok(report)
     }
 
+    /// Passes a frame as it came. An unfinished event at its end waits for its rest if it may be an error
+    /// event that quotes a secret; and so do all later ones. No event waits longer than for its own end.
+    fn pass_unheld(&mut self, frame: Bytes, event_end: Option<usize>) {
+        let was_mid_event = self.is_mid_event;
+        self.is_mid_event = event_end != Some(frame.len());
+        if self.is_mid_event
+            && self.tap.may_be_error()
+            && let Some(source) = &self.source
+            && source.may_quote_secret(frame.get(event_end.unwrap_or(0)..).unwrap_or_default())
+        {
+            self.has_open_event = was_mid_event && event_end.is_none();
+            self.holdback.insert(Holdback::default()).pass(frame, event_end, &[], &mut self.ready);
+        } else {
+            self.ready.push(frame);
+        }
+    }
+
     /// Takes no more from the source, through no fault of the provider.
     pub(super) fn stop(&mut self) {
         self.note_reported_usage();
@@ -277,7 +303,7 @@ impl<S: FrameSource> Stream<S> {
     /// its end.
     fn finish(&mut self) {
         self.note_reported_usage();
-        self.source = None;
+        let source = self.source.take();
         let is_usage_chunk = self.tap.finish() && self.strip_usage;
         self.cut_short = self.tap.is_cut_short();
         if self.cut_short {
@@ -289,7 +315,17 @@ impl<S: FrameSource> Stream<S> {
             && !is_usage_chunk
             && !self.cut_short
         {
-            holdback.flush(&mut self.ready);
+            let mut last = ByteList::new();
+            holdback.flush(&mut last);
+            // It may be an error event without its blank line.
+            if !last.is_empty()
+                && let Some(source) = source.as_ref().or(self.rest.as_deref())
+            {
+                last = source.mask_error(last);
+            }
+            while let Some(bytes) = last.pop() {
+                self.ready.push(bytes);
+            }
         }
     }
 
@@ -363,6 +399,9 @@ impl<S: FrameSource> Stream<S> {
     pub(super) fn close_event(&mut self) {
         if self.holdback.is_none() {
             self.ready.push(Bytes::from_static(self.tap.event_terminator()));
+        } else if self.has_open_event {
+            // The client's part may end anywhere in a line.
+            self.ready.push(Bytes::from_static(b"\n\n"));
         }
     }
 
@@ -465,10 +504,9 @@ mod tests {
         }
     }
 
-    /// The acknowledgement modes that the provider's connection is set to in 100 frames.
-    async fn modes(gap: Duration) -> Vec<Acknowledge> {
-        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
-        let options = RelayOptions {
+    fn options(now: Instant) -> RelayOptions {
+        let hour = Duration::from_secs(3600);
+        RelayOptions {
             dialect: Dialect::ChatCompletions,
             mode: Mode::Asgi,
             events: true,
@@ -481,7 +519,13 @@ mod tests {
             comment: false,
             shows_fault: false,
             origin: None,
-        };
+        }
+    }
+
+    /// The acknowledgement modes that the provider's connection is set to in 100 frames.
+    async fn modes(gap: Duration) -> Vec<Acknowledge> {
+        let now = Instant::now();
+        let options = options(now);
         let id = IdSource::default().make();
         let mut stream = Stream::new(Endless::default(), &options, &StreamSettings::default(), now, id);
         for _ in 0..100 {
@@ -489,6 +533,91 @@ mod tests {
             poll_fn(|cx| stream.poll_pull(cx)).await.unwrap();
         }
         stream.source.unwrap().modes
+    }
+
+    /// A provider whose frames are these, and whose secret is `SECRET`.
+    struct Cut(std::vec::IntoIter<Bytes>);
+
+    impl FrameSource for Cut {
+        type Observer = ();
+
+        fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+            Poll::Ready(self.0.next().map(Ok))
+        }
+
+        fn is_done(&self) -> bool {
+            false
+        }
+
+        fn acknowledge(&mut self, _: Acknowledge) {}
+
+        fn may_quote_secret(&self, part: &[u8]) -> bool {
+            let text = String::from_utf8_lossy(part);
+            text.contains("SECRET") || (1..6).any(|length| text.ends_with(&"SECRET"[..length]))
+        }
+
+        fn mask_error(&self, waiting: ByteList) -> ByteList {
+            let text = String::from_utf8(waiting.join().to_vec()).unwrap();
+            Bytes::from(text.replace("SECRET", "***")).into()
+        }
+    }
+
+    /// The bytes that the client gets of a stream that is cut there, and how many of its frames are passed at
+    /// once.
+    async fn relayed(text: &str, cuts: &[usize]) -> (String, usize) {
+        let (mut frames, mut at) = (Vec::new(), 0);
+        for cut in cuts.iter().copied().chain([text.len()]) {
+            frames.push(Bytes::copy_from_slice(&text.as_bytes()[at..cut]));
+            at = cut;
+        }
+        let now = Instant::now();
+        let id = IdSource::default().make();
+        let source = Cut(frames.into_iter());
+        let mut stream = Stream::new(source, &options(now), &StreamSettings::default(), now, id);
+        let (mut all, mut passed) = (Vec::new(), 0);
+        while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
+            match frame {
+                Ok(bytes) => all.extend_from_slice(&bytes),
+                Err(_) => break,
+            }
+            passed += 1;
+        }
+        (String::from_utf8(all).unwrap(), passed)
+    }
+
+    const CONTENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"TEXT\"}}]}\n\n";
+
+    /// An error event is masked wherever its frames end, with or without its blank line.
+    #[tokio::test]
+    async fn an_error_event_in_several_frames_keeps_no_secret() {
+        let start = CONTENT.replace("TEXT", "hi");
+        let error = "data: {\"error\":{\"message\":\"no SECRET\",\"type\":\"x\"}}";
+        for end in ["\n\n", "\r\n\r\n", "\n\ndata: [DONE]\n\n", ""] {
+            let text = format!("{start}{error}{end}");
+            for first in 1..text.len() {
+                for second in [first + 1, first + 7, text.len() - 1] {
+                    if second > first && second < text.len() {
+                        let (relayed, _) = relayed(&text, &[first, second]).await;
+                        assert_eq!(relayed, text.replace("SECRET", "***"), "{first} {second} {end:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Other events pass as they came, though they have a secret's text, and their parts do not wait.
+    #[tokio::test]
+    async fn other_events_in_several_frames_pass_unchanged() {
+        let text = format!("{}{}data: [DONE]\n\n", CONTENT.replace("TEXT", "a SECRET"), CONTENT);
+        for first in 1..text.len() - 1 {
+            assert_eq!(relayed(&text, &[first, first + 1]).await.0, text, "{first}");
+        }
+        let content = CONTENT.replace("TEXT", "a SECRET");
+        let cut = content.find("RET").unwrap();
+        assert_eq!(relayed(&content, &[cut]).await.1, 2, "the first part does not wait");
+        // One that looks like an error waits for its end, and passes unchanged.
+        let content = CONTENT.replace("TEXT", "an error: SECRET");
+        assert_eq!(relayed(&content, &[content.find("RET").unwrap()]).await.0, content);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use memchr::memmem;
 use tokio::time::{Duration, Instant};
 
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
 const ZERO_GAP_LIMIT: Duration = Duration::from_millis(1);
 /// Bytes of an error event that are kept (S1.3).
 const MAX_ERROR_TEXT: usize = 1024;
+/// Words among the first bytes of an error event in each dialect.
+const ERROR_WORDS: [&[u8]; 2] = [b"error", b"failed"];
 /// Bytes of a document under an event stream's label that are kept, to the end of a frame.
 const MAX_DOCUMENT: usize = 256 * 1024;
 
@@ -316,6 +319,13 @@ impl Tap {
 
     pub(super) const fn has_frames(&self) -> bool {
         self.stats.frames > 0
+    }
+
+    /// Whether the event that is not complete begins as error events do.
+    pub(super) fn may_be_error(&self) -> bool {
+        let begun = self.scanner.as_ref().map_or(&b""[..], Scanner::unfinished);
+        let start = begun.get(..MAX_ERROR_TEXT).unwrap_or(begun);
+        ERROR_WORDS.iter().any(|word| memmem::find(start, word).is_some())
     }
 
     /// The bytes that close an event that has passed in part.

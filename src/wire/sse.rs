@@ -167,6 +167,12 @@ impl Scanner {
         self.in_event
     }
 
+    /// The event that is not complete, as far as it has come and is kept.
+    #[must_use]
+    pub fn unfinished(&self) -> &[u8] {
+        &self.carry
+    }
+
     /// The bytes to send before an event of the gateway, so that it does not become a part of an unfinished
     /// event.
     #[must_use]

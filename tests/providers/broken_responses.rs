@@ -223,14 +223,18 @@ async fn the_error_event_is_an_event() {
         ("/v1/responses", "event: response.failed\ndata: {\"type\":\"response.failed\","),
         ("/v1/messages", "event: error\ndata: {\"type\":\"error\",\"error\":{"),
     ] {
-        for unfinished in ["data: {\"ch", "data: {}\n", "data: {}\r\n\r", ""] {
-            let steps = vec![
-                sse_head(),
-                Step::Body(delta("one")),
-                script::body(unfinished.as_bytes().to_vec()),
-                Step::Moment,
-                Step::Close,
-            ];
+        // The last ones end within the provider's key, so that their last part waits for the rest.
+        let keys = [
+            "data: {\"error\":\"no |sk-provider",
+            "data: {\"err|or\":{\"x\":\"sk-provider|",
+            "data: {\"error\":\"sk-pro",
+        ];
+        for unfinished in [&["data: {\"ch", "data: {}\n", "data: {}\r\n\r", ""][..], &keys].concat() {
+            let mut steps = vec![sse_head(), Step::Body(delta("one"))];
+            for part in unfinished.split('|') {
+                steps.extend([script::body(part.as_bytes().to_vec()), Step::Moment]);
+            }
+            steps.push(Step::Close);
             let upstream = Upstream::always(Speaks::H1, steps);
             let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.on_fault = FaultDisplay::Event);
             let gateway = plan.start().await;
@@ -243,6 +247,7 @@ async fn the_error_event_is_an_event() {
             let last = events.last().unwrap().trim_start();
             assert!(last.starts_with(start), "{endpoint} after {unfinished:?}: {text:?}");
             assert!(text.starts_with(std::str::from_utf8(&delta("one")).unwrap()));
+            assert!(!text.contains("sk-pro"), "{text}");
             drop(client);
             gateway.stop().await;
         }

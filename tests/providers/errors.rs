@@ -250,6 +250,16 @@ async fn the_providers_key_is_taken_out_in_every_form() {
         Step::End,
     ];
     let mut answers = vec![headed, event(KEY), event(&dotnet), event(&php)];
+    // An event in two frames, which end within the key or behind it.
+    for key in [KEY, &dotnet, &php] {
+        let text = format!("data: {}\n\n", error(key));
+        let start = text.find(key).unwrap();
+        for cut in [start + 1, start + 4, start + key.len() - 1, start + key.len(), text.len() - 1] {
+            let parts = text.split_at(cut);
+            let [first, second] = [parts.0, parts.1].map(|part| script::body(part.to_owned()));
+            answers.push(vec![script::sse_head(), first, Step::Moment, second, Step::End]);
+        }
+    }
     for key in [KEY, &dotnet, &php, &page] {
         for status in [400, 401, 403, 500] {
             answers.push(script::json(status, error(key)));
