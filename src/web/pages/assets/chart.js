@@ -72,7 +72,7 @@ export const drawChart = async (since, of) => {
   const points = places(answer.ledger.usage.filter((line) => !group || line[group] === name), unit, step, count);
   const [most, requests] = bars(points);
   const [longest, times] = steps(points);
-  const options = unit === "hour" ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium", timeZone: "UTC" };
+  const options = unit === "hour" ? { dateStyle: "short", timeStyle: "short" } : { dateStyle: "medium", timeZone: "UTC" };
   const end = ({ at }) => new Date(at).toLocaleString(undefined, options);
   const legend = (kind, words) => make("span", { class: `legend ${kind}` }, words);
   const figure = (svg, ...words) => make("figure", {}, make("figcaption", { class: "small quiet" }, ...words), svg);

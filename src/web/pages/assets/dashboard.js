@@ -16,6 +16,7 @@ let rows = [];
 const samples = new Map();
 // The sums of all replicas, where there are several: one says its own only when they have changed.
 let sums = null;
+let hasSums = false;
 let changed = false;
 let failed = false;
 let isFiltered = false;
@@ -87,16 +88,20 @@ const note = (name, data) => {
     rows = [row, ...rows].slice(0, KEPT);
     if (noteFailure(row)) failed = true;
   } else if (name === "stats") {
-    const { instance, ...given } = JSON.parse(data);
-    const stats = { ...given, output: given.tokens.output };
-    const own = samples.get(instance) ?? [];
-    own.push({ at: performance.now(), stats });
-    samples.set(instance, own);
-    trim();
+    noteSums(JSON.parse(data));
   } else if (name === "lost") {
     sayLive(`${JSON.parse(data).count} events were lost, because more came than this page could read.`, true);
   }
   changed = true;
+};
+
+/** A replica's sums at this moment. */
+const noteSums = ({ instance, requests, failed: broken, refused, tokens, in_flight: open }) => {
+  const own = samples.get(instance) ?? [];
+  own.push({ at: performance.now(), stats: { requests, failed: broken, refused, output: tokens.output, in_flight: open } });
+  samples.set(instance, own);
+  hasSums = true;
+  trim();
 };
 
 const trim = () => {
@@ -153,6 +158,9 @@ const poll = async () => {
     showStats(stats);
     showMemory(stats);
     sums = stats.replicas?.length > 1 ? stats : null;
+    // Rates begin here, not with the first event, which comes when something has changed.
+    if (!sums && !hasSums) noteSums({ ...stats, instance: stats.replicas[0].instance });
+    changed = true;
   }
   if (health) showProviders(health);
   if (!signedIn()) return;

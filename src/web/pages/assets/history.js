@@ -154,7 +154,8 @@ export const showMemory = ({ history, replicas }) => {
   // An answer to the range before.
   if (history.step_s !== expected) return;
   const own = replicas?.length > 1 ? `Of the asked replica alone (${replicas[0].instance}); a day and thirty days are of all that share its database. ` : "";
-  draw(ofMemory(history), `${own}In steps of ${STEPS[range()]}, by the end of requests, from `, source(`stats?history=${range()}#history`), ".");
+  const grey = history.steps[0] ? "" : "Grey is the time before its start. ";
+  draw(ofMemory(history), `${own}${grey}In steps of ${STEPS[range()]}, by the end of requests, from `, source(`stats?history=${range()}#history`), ".");
 };
 
 /** Asks the ledger, at most once a minute. */

@@ -16,7 +16,7 @@ let said = { at: -SAY_MS, stalled: 0 };
 
 const stateOf = (row) => {
   if (row.state === "stalled") return `silent ${time(row.quiet_us / 1000)}`;
-  return row.phase.replaceAll("_", " ");
+  return row.phase === "before_first_token" ? "before token" : row.phase.replaceAll("_", " ");
 };
 
 const words = (row) => [row.state, row.phase.replaceAll("_", " "), row.principal, row.model_asked, row.provider, row.path, row.request_id, row.instance].join(" ").toLowerCase();
