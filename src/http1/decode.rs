@@ -4,7 +4,7 @@
 //!
 //! Owns no bytes and reads no headers: the caller chooses the framing. Limits: a chunk size has at most 16
 //! digits, the extensions and trailers of one body together at most 16 KiB. Bare LF line ends, signs, spaces
-//! before a size and empty sizes are refused.
+//! before a size, empty sizes, and trailers that are no fields are refused.
 
 use std::ops::Range;
 
@@ -45,6 +45,7 @@ enum DecodeState {
     DataLf,
     /// At the start of a trailer line.
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     EndLf,
@@ -240,13 +241,18 @@ impl Decoder {
             DecodeState::DataCr | DecodeState::DataLf => Err(DecodeError::ChunkEnd),
             DecodeState::TrailerStart => match byte {
                 b'\r' => Ok(DecodeState::EndLf),
-                b'\n' => Err(DecodeError::Trailer),
-                _ => self.overhead(DecodeState::Trailer),
+                _ if is_token(byte) => self.overhead(DecodeState::TrailerName),
+                _ => Err(DecodeError::Trailer),
+            },
+            DecodeState::TrailerName => match byte {
+                b':' => self.overhead(DecodeState::Trailer),
+                _ if is_token(byte) => self.overhead(DecodeState::TrailerName),
+                _ => Err(DecodeError::Trailer),
             },
             DecodeState::Trailer => match byte {
                 b'\r' => Ok(DecodeState::TrailerLf),
-                b'\n' => Err(DecodeError::Trailer),
-                _ => self.overhead(DecodeState::Trailer),
+                b'\t' | b' '..=b'~' | 0x80.. => self.overhead(DecodeState::Trailer),
+                _ => Err(DecodeError::Trailer),
             },
             DecodeState::TrailerLf if byte == b'\n' => Ok(DecodeState::TrailerStart),
             DecodeState::EndLf if byte == b'\n' => Ok(DecodeState::Done),
@@ -261,6 +267,28 @@ impl Decoder {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD { Err(DecodeError::Overhead) } else { Ok(next) }
     }
+}
+
+/// Whether a field's name may have it (RFC 9110 section 5.6.2).
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }
 
 fn size_byte(value: u64, digits: u8, byte: u8) -> Result<DecodeState, DecodeError> {
@@ -328,6 +356,12 @@ mod tests {
             (b"3;x\ny\r\n", DecodeError::Extension),
             (b"0\r\n\n", DecodeError::Trailer),
             (b"0\r\na: b\n", DecodeError::Trailer),
+            (b"0\r\nhello\r\n", DecodeError::Trailer),
+            (b"0\r\na : b\r\n", DecodeError::Trailer),
+            (b"0\r\n: b\r\n", DecodeError::Trailer),
+            (b"0\r\n a: b\r\n", DecodeError::Trailer),
+            (b"0\r\na: b\0\r\n", DecodeError::Trailer),
+            (b"0\r\na: b\r\n\tc\r\n", DecodeError::Trailer),
         ] {
             assert_eq!(run(BodyFraming::Chunked, &[raw]), Err(error), "{:?}", String::from_utf8_lossy(raw));
         }
