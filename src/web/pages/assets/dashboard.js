@@ -16,7 +16,6 @@ let rows = [];
 const samples = new Map();
 // The sums of all replicas, where there are several: one says its own only when they have changed.
 let sums = null;
-let hasSums = false;
 let changed = false;
 let failed = false;
 let isFiltered = false;
@@ -100,7 +99,6 @@ const noteSums = ({ instance, requests, failed: broken, refused, tokens, in_flig
   const own = samples.get(instance) ?? [];
   own.push({ at: performance.now(), stats: { requests, failed: broken, refused, output: tokens.output, in_flight: open } });
   samples.set(instance, own);
-  hasSums = true;
   trim();
 };
 
@@ -159,7 +157,7 @@ const poll = async () => {
     showMemory(stats);
     sums = stats.replicas?.length > 1 ? stats : null;
     // Rates begin here, not with the first event, which comes when something has changed.
-    if (!sums && !hasSums) noteSums({ ...stats, instance: stats.replicas[0].instance });
+    if (!sums && !samples.size) noteSums({ ...stats, instance: stats.replicas[0].instance });
     changed = true;
   }
   if (health) showProviders(health);
