@@ -1,14 +1,74 @@
 //! Escapes the characters of a formatted line that change how it is shown. Texts of clients and providers get
 //! into lines as they are, and tracing-subscriber escapes few of these characters, and only in messages. Done
-//! by the log's thread, so that no worker waits for it.
+//! by the log's thread, so that no worker waits for it; in a line with colours ESC of texts is escaped
+//! before, as afterwards their colours look like the line's own.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::{
+    field::{RecordFields, VisitOutput},
+    fmt::{
+        FormatFields,
+        format::{DefaultVisitor, Writer},
+    },
+};
 
 use super::LogFormat;
 use crate::base::control::is_display_control;
 
 /// The colours that tracing-subscriber begins and ends, behind ESC and `[`.
 const COLOURS: [&str; 9] = ["0m", "1m", "2m", "3m", "31m", "32m", "33m", "34m", "35m"];
+
+/// The fields of a line with colours: as tracing-subscriber writes them, without colours in their values.
+#[derive(Debug)]
+pub(super) struct FieldsInColor;
+
+impl<'w> FormatFields<'w> for FieldsInColor {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut visitor = DefaultVisitor::new(writer, true);
+        fields.record(&mut WithoutEsc(&mut visitor));
+        visitor.finish()
+    }
+}
+
+/// Escapes ESC in what it passes on: a visitor that gets values, a value, or the text of one.
+struct WithoutEsc<T>(T);
+
+impl Visit for WithoutEsc<&mut DefaultVisitor<'_>> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            // Without quotes.
+            "message" => self.record_debug(field, &format_args!("{value}")),
+            _ => self.record_debug(field, &value),
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.record_debug(field, &WithoutEsc(value));
+    }
+}
+
+impl fmt::Debug for WithoutEsc<&dyn fmt::Debug> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(WithoutEsc(f), "{:?}", self.0)
+    }
+}
+
+impl fmt::Write for WithoutEsc<&mut fmt::Formatter<'_>> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (number, part) in text.split('\x1b').enumerate() {
+            if number > 0 {
+                self.0.write_str("\\u{1b}")?;
+            }
+            self.0.write_str(part)?;
+        }
+        Ok(())
+    }
+}
 
 /// The form of the lines of one destination.
 #[derive(Clone, Copy, Debug)]

@@ -25,7 +25,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use escape::LineForm;
+use escape::{FieldsInColor, LineForm};
 pub use file::FileSettings;
 use file::Rotating;
 pub use queue::LostLines;
@@ -148,7 +148,8 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(lines);
     match format {
-        LogFormat::Human => layer.with_ansi(color).boxed(),
+        LogFormat::Human if color => layer.with_ansi(true).fmt_fields(FieldsInColor).boxed(),
+        LogFormat::Human => layer.with_ansi(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     }
 }
@@ -181,9 +182,17 @@ mod tests {
     }
 
     fn logged(settings: LogSettings, events: impl FnOnce(&reload::Handle<Targets, Registry>)) -> String {
+        logged_in(false, settings, events)
+    }
+
+    fn logged_in(
+        color: bool,
+        settings: LogSettings,
+        events: impl FnOnce(&reload::Handle<Targets, Registry>),
+    ) -> String {
         let sink = Sink::default();
-        let queue = LogQueue::start(sink.clone(), LineForm { format: settings.format, has_color: false });
-        let (subscriber, level) = subscriber(&settings, false, queue.lines(), None);
+        let queue = LogQueue::start(sink.clone(), LineForm { format: settings.format, has_color: color });
+        let (subscriber, level) = subscriber(&settings, color, queue.lines(), None);
         tracing::subscriber::with_default(subscriber, || events(&level));
         drop(queue);
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
@@ -225,6 +234,28 @@ mod tests {
                 assert_eq!([&line["error"], &line["model"], &line["message"]], [foreign; 3]);
             }
         }
+    }
+
+    /// A text cannot imitate a level's colour.
+    #[test]
+    fn foreign_colours_are_escaped_in_a_coloured_line() {
+        let foreign = "a\x1b[0m \x1b[31mERROR\x1b[0m";
+        let settings = LogSettings { level: Level::INFO, format: LogFormat::Human, file: None };
+        let text = logged_in(true, settings, |_| {
+            tracing::info!(error = %foreign, model = foreign, status = 200, debug = ?Some(foreign), "{foreign}");
+            tracing::info!(message = foreign);
+        });
+        let plain = "a\\u{1b}[0m \\u{1b}[31mERROR\\u{1b}[0m";
+        let name = |name: &str| format!("\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m");
+        let fields = [
+            format!("{}{plain}", name("error")),
+            format!("{}\"{plain}\"", name("model")),
+            format!("{}200", name("status")),
+            format!("{}Some(\"{plain}\")", name("debug")),
+        ];
+        let lines: Vec<&str> =
+            text.lines().map(|line| line.split_once("\x1b[32m INFO\x1b[0m ").unwrap().1).collect();
+        assert_eq!(lines, [format!("{plain} {}", fields.join(" ")), plain.to_owned()]);
     }
 
     #[test]
