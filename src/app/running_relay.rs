@@ -9,7 +9,10 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use super::background::{Background, BackgroundTask};
+use super::{
+    background::{Background, BackgroundTask},
+    running_task::SHARE,
+};
 use crate::{
     cluster::{DocumentBoard, RedisFault},
     exchange::{ReplicaViews, RunningBoard, running_view::RunningScope},
@@ -17,8 +20,10 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// Between two documents of a replica, and between two looks at those of the others.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two documents of a replica, and between two looks at those of the others, at least.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Where reading takes the workers long. Below [`MAX_AGE`], so that a document is shown until the next one.
+const MAX_INTERVAL: Duration = Duration::from_secs(3);
 /// An older document is not shown: its replica has stopped, or is wanted no more.
 const MAX_AGE: Duration = Duration::from_secs(4);
 
@@ -56,8 +61,10 @@ impl RunningRelay {
     async fn run(mut self) {
         loop {
             let wanted = Arc::clone(&self.wanted.borrow_and_update());
+            let mut took = Duration::ZERO;
             if !wanted.is_empty() {
                 let mut reading = self.board.read(Arc::clone(&wanted)).await;
+                took = reading.took;
                 let instance = self.telemetry.instance.name();
                 let document = ReplicaViews::document(instance, &wanted, &mut reading.views);
                 // An outage is the connection's to log, and the events say it.
@@ -70,7 +77,7 @@ impl RunningRelay {
             };
             self.board.set_others(others);
             tokio::select! {
-                () = sleep(INTERVAL) => {}
+                () = sleep(interval(took)) => {}
                 Ok(()) = self.wanted.changed() => {}
             }
         }
@@ -81,5 +88,23 @@ impl RunningRelay {
         documents.sort_by(|one, other| one.place.cmp(&other.place));
         let fresh = documents.iter().filter(|document| document.age <= MAX_AGE);
         Ok(fresh.filter_map(|document| ReplicaViews::read(&document.bytes)).collect())
+    }
+}
+
+/// Until the next document, after one whose reading took a worker so long.
+fn interval(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).clamp(MIN_INTERVAL, MAX_INTERVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_come_less_often_where_reading_takes_long() {
+        for (took, pause) in [(0, 1000), (5, 1000), (10, 2000), (15, 3000), (100, 3000)] {
+            assert_eq!(interval(Duration::from_millis(took)).as_millis(), pause, "{took}");
+        }
+        assert!(MAX_INTERVAL < MAX_AGE);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 /// Between two views, at least.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// A view takes at most this share of a worker's time, and of this task's.
-const SHARE: u32 = 200;
+pub(super) const SHARE: u32 = 200;
 const MAX_INTERVAL: Duration = Duration::from_secs(5);
 /// The same when subscribers come, however many: a tenth of the pause otherwise, or the time that the board
 /// makes readers wait.
