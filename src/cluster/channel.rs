@@ -13,7 +13,8 @@ const LISTENER_LIFE: Duration = Duration::from_secs(3);
 /// Lines that are kept, and for how long after the last one.
 const MAX_LINES: usize = 1000;
 const LINE_LIFE: Duration = Duration::from_secs(10);
-/// Topics of a replica, and of all others together.
+/// Topics of a replica, and of all others together: the first ones in order, so that the empty one is never
+/// left out.
 const MAX_TOPICS: usize = 16;
 /// Lines that are read at once.
 const MAX_READ: usize = 500;
@@ -110,15 +111,11 @@ impl ReplicaChannel {
     ) -> Result<OtherListeners, RedisFault> {
         let life = if listens { LISTENER_LIFE } else { Duration::ZERO };
         let mut args = vec![me.as_bytes().to_vec(), life.as_millis().to_string().into_bytes()];
-        args.extend(topics.into_iter().take(MAX_TOPICS));
+        args.extend(bounded(topics));
         let answer = self.client.run(&RedisScript::new(SIGN), &self.listeners, &args).await?;
         let mut said = texts(answer)?.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned());
         let count = said.next().and_then(|count| count.parse().ok()).ok_or(RedisFault::Form)?;
-        let mut topics: Vec<String> = said.collect();
-        topics.sort_unstable();
-        topics.dedup();
-        topics.truncate(MAX_TOPICS);
-        Ok(OtherListeners { count, topics })
+        Ok(OtherListeners { count, topics: bounded(said.collect()) })
     }
 
     /// Appends lines. Beyond the bound the oldest of all are gone.
@@ -145,8 +142,30 @@ impl ReplicaChannel {
     }
 }
 
+/// The topics that are passed on, each once.
+fn bounded<T: Ord>(mut topics: Vec<T>) -> Vec<T> {
+    topics.sort_unstable();
+    topics.dedup();
+    topics.truncate(MAX_TOPICS);
+    topics
+}
+
 fn texts(answer: Value) -> Result<Vec<Vec<u8>>, RedisFault> {
     let Value::Array(values) = answer else { return Err(RedisFault::Form) };
     let text = |value| if let Value::BulkString(bytes) = value { Some(bytes) } else { None };
     Ok(values.into_iter().map_while(text).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The empty topic is the operator's, the others are those of keys.
+    #[test]
+    fn the_empty_topic_is_kept_however_many_others_there_are() {
+        let mut topics: Vec<String> = (0..40).map(|number| format!("key-{:02}", number % 20)).collect();
+        topics.push(String::new());
+        let kept = bounded(topics);
+        assert_eq!((kept.len(), &*kept[0], &*kept[1], &*kept[15]), (MAX_TOPICS, "", "key-00", "key-14"));
+    }
 }
