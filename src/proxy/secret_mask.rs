@@ -1,6 +1,7 @@
 //! Takes a provider's own secrets out of its answers: some quote the key that they refuse. Holds for headers,
 //! for bodies that are collected, and for the error events of a stream; the rest of a stream passes as it
-//! comes. An error event that comes in several frames waits for its end once it may have a part of a secret.
+//! comes. An event that comes in several frames and begins as an error does waits for its end once it may
+//! quote a secret.
 //!
 //! A secret is found however its characters that are neither letters nor digits are written: as they are,
 //! escaped for JSON (`\u002B`, `\/`; once more inside a string in a string), for HTML (`&#43;`) or for a URL
