@@ -132,7 +132,7 @@ async fn a_document_that_breaks_off_behind_its_usage_is_charged() {
         {
             let folder = Folder::new();
             let plan = with_budget(&upstreams, 1_000_000);
-            let plan = plan.deadlines(|deadlines| deadlines.non_stream = Duration::from_millis(300));
+            let plan = plan.deadlines(|deadlines| deadlines.non_stream = Duration::from_secs(3));
             let gateway = plan.with(|settings| settings.database = Some(folder.database())).start().await;
             let mut client = gateway.client(Version::H1).await;
             let answer = client.send(Call::whole()).await;
@@ -154,7 +154,7 @@ async fn a_document_that_is_cancelled_behind_its_usage_is_charged() {
     let folder = Folder::new();
     let gateway = charged(&[&upstream], &folder).await;
     let mut client = gateway.client(Version::H1).await;
-    let answer = client.send(Call::whole().header("x-litellm-timeout", "0.4")).await;
+    let answer = client.send(Call::whole().header("x-litellm-timeout", "3")).await;
     assert_eq!(answer.status, 504);
     answer.collect().await;
     drop(client);
