@@ -276,7 +276,8 @@ impl<S: FrameSource> Stream<S> {
     }
 
     /// Passes a frame as it came. An unfinished event at its end waits for its rest if it may be an error
-    /// event that quotes a secret; and so do all later ones. No event waits longer than for its own end.
+    /// event that quotes a secret. From then on all unfinished events of this stream are held back, each
+    /// until its own end.
     fn pass_unheld(&mut self, frame: Bytes, event_end: Option<usize>) {
         let was_mid_event = self.is_mid_event;
         self.is_mid_event = event_end != Some(frame.len());

@@ -5,7 +5,7 @@ import { byId, make, micros, number, say, time } from "./common.js";
 
 const SAY_MS = 10_000;
 const KINDS = { running: "good", waiting: "warn", stalled: "bad" };
-/// The cells of figures, and the last one, of the replica, which is shown where there are several.
+// The cells of figures, and the last one, of the replica, which is shown where there are several.
 const FIGURES = [3, 8];
 
 let view = null;
