@@ -80,7 +80,7 @@ fn serve(pieces: &[&[u8]]) -> Vec<Served> {
             if let Some(last) = served.last_mut() {
                 last.1 = body.take();
             }
-            if !reader.is_whole() {
+            if !reader.end_request() {
                 return served;
             }
         }

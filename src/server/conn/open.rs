@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     socket::{ClientStream, FirstBytes, Socket},
-    state::{ConnFate, ConnRecord, ConnState},
+    state::{ConnFate, ConnRecord},
     table::ConnEntry,
 };
 use crate::{
@@ -80,10 +80,9 @@ pub(in crate::server) fn run<H: Handler>(accepted: AcceptedSocket<H>) -> impl Fu
 fn opened(opened: Option<io::Result<Opened>>, record: &Rc<ConnRecord>) -> Option<(Socket, HttpVersion)> {
     match opened? {
         Ok((stream, version, first)) => {
-            record.set_protocol(match version {
-                HttpVersion::Http1 => ConnState::H1,
-                HttpVersion::Http2 => ConnState::H2(H2ConnState::default()),
-            });
+            if version == HttpVersion::Http2 {
+                record.set_h2(H2ConnState::default());
+            }
             Some((Socket::new(stream, first, Rc::clone(record)), version))
         }
         Err(error) => {
@@ -113,9 +112,10 @@ async fn open_plain(mut stream: TcpStream) -> io::Result<Opened> {
         if read.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if first.is_empty() {
+        if first.is_empty() && recognize(&read).is_some() {
             first = read;
         } else {
+            // A client that sends no more would hold a block of the worker's by these few bytes.
             first.extend_from_slice(&read);
         }
         if let Some(version) = recognize(&first) {

@@ -1,8 +1,7 @@
-//! The state of one connection. Its socket, its driver and its requests note events here (a few `Cell`s: no
-//! timer, and per frame no reading of the clock); the sweep of `table` reads the notes and decides.
+//! The state of one connection. Its socket and its requests note events here (a few `Cell`s: no timer, and per
+//! frame no reading of the clock); the sweep of `table` reads the notes and decides.
 //!
-//! Invariant: a fate only advances, from live to finish to end to cut. A protocol's own state is in
-//! [`ConnState`], and a file of one protocol never touches the other's.
+//! Invariant: a fate only advances, from live to finish to end to cut.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -29,13 +28,6 @@ pub(in crate::server) enum ConnFate {
     Cut,
 }
 
-/// The state of one protocol alone.
-#[derive(Debug)]
-pub(in crate::server) enum ConnState {
-    H1,
-    H2(H2ConnState),
-}
-
 /// Shared by all connections of a worker.
 #[derive(Debug)]
 pub(in crate::server) struct SweepContext {
@@ -59,8 +51,9 @@ pub(in crate::server) struct ConnRecord {
     idle_since: Cell<Instant>,
     /// Since when the socket takes no more bytes. `None`: it takes them.
     stalled_since: Cell<Option<Instant>>,
-    /// Unset during the TLS handshake and until the first bytes have shown the protocol.
-    protocol: OnceCell<ConnState>,
+    /// The part of the state that concerns HTTP/2 alone. Unset: the connection is not HTTP/2, or not known to
+    /// be yet.
+    h2: OnceCell<H2ConnState>,
     context: Rc<SweepContext>,
 }
 
@@ -75,7 +68,7 @@ impl ConnRecord {
             in_flight: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
-            protocol: OnceCell::new(),
+            h2: OnceCell::new(),
             context,
         }
     }
@@ -102,17 +95,14 @@ impl ConnRecord {
         self.waker.get_or_init(|| waker.clone());
     }
 
-    /// The protocol is known. Only the first call counts.
-    pub(in crate::server) fn set_protocol(&self, state: ConnState) {
+    /// The connection is HTTP/2. Only the first call counts.
+    pub(in crate::server) fn set_h2(&self, state: H2ConnState) {
         // A connection opens once.
-        let _ = self.protocol.set(state);
+        let _ = self.h2.set(state);
     }
 
     pub(in crate::server) fn h2(&self) -> Option<&H2ConnState> {
-        match self.protocol.get() {
-            Some(ConnState::H2(state)) => Some(state),
-            Some(ConnState::H1) | None => None,
-        }
+        self.h2.get()
     }
 
     /// Advances to `fate` and wakes the connection, unless its fate is the same or later.

@@ -15,7 +15,7 @@ use super::{
     head::{RefusedHead, RequestHead},
     linger::linger,
     reader::HeadLimits,
-    response::{ResponseForm, ResponseWriter},
+    response::{ResponseEnd, ResponseForm, ResponseWriter},
     wire::{H1RequestBody, SharedWire, Wire},
 };
 use crate::{
@@ -50,7 +50,7 @@ struct Connection<H: Handler> {
 enum ConnPhase<H: Handler> {
     Head,
     Answer { answer: PendingResponse<H::Body>, in_flight: InFlight, form: ResponseForm },
-    Response { writer: ResponseWriter<H::Body>, is_read: bool },
+    Response(ResponseWriter<H::Body>),
     Close(Pin<Box<dyn Future<Output = ()>>>),
 }
 
@@ -81,14 +81,14 @@ impl<H: Handler> Future for Connection<H> {
                         return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
                     }
                 },
-                ConnPhase::Response { writer, is_read } => {
-                    match (ready!(writer.poll(&connection.wire, &connection.record, cx))?, *is_read) {
-                        (true, true) => ConnPhase::Head,
-                        (_, false) => connection.close(Vec::new()),
-                        (false, true) => return Poll::Ready(Ok(())),
+                ConnPhase::Response(writer) => {
+                    match ready!(writer.poll(&connection.wire, &connection.record, cx))? {
+                        ResponseEnd::Kept => ConnPhase::Head,
+                        ResponseEnd::ClientSends => connection.close(Vec::new()),
+                        ResponseEnd::Closed => return Poll::Ready(Ok(())),
                     }
                 }
-                ConnPhase::Close(_) if connection.record.fate() > ConnFate::Live => {
+                ConnPhase::Close(_) if connection.record.fate() >= ConnFate::End => {
                     return Poll::Ready(Ok(()));
                 }
                 ConnPhase::Close(closing) => return closing.as_mut().poll(cx).map(Ok),
@@ -118,10 +118,10 @@ impl<H: Handler> Connection<H> {
         else {
             return ConnPhase::Head;
         };
-        let is_read = self.wire.borrow().reader.is_whole();
-        form.persists &= is_read && self.record.fate() == ConnFate::Live;
+        form.is_read = self.wire.borrow_mut().end_request();
+        form.persists &= self.record.fate() == ConnFate::Live;
         let response = response.map(|content| H1ResponseBody { content, in_flight });
-        ConnPhase::Response { writer: ResponseWriter::new(form, response), is_read }
+        ConnPhase::Response(ResponseWriter::new(form, response))
     }
 
     fn refuse(&self, refused: &RefusedHead) -> ConnPhase<H> {

@@ -4,15 +4,13 @@
 
 use std::{future::poll_fn, pin::Pin};
 
-use tokio::{
-    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    time::timeout,
-};
+use tokio::{io::AsyncWrite as _, time::timeout};
 
 use super::wire::SharedWire;
-use crate::server::conn::discard::{DISCARD_IDLE_TIMEOUT, DISCARD_TIMEOUT, MAX_DISCARDED};
-
-const READ_SIZE: usize = 64 * 1024;
+use crate::{
+    http1::read_block,
+    server::conn::discard::{DISCARD_IDLE_TIMEOUT, DISCARD_TIMEOUT, MAX_DISCARDED},
+};
 
 /// Writes `last`, ends the server's side, and waits for the client's end.
 pub(super) async fn linger(wire: SharedWire, last: Vec<u8>) {
@@ -24,11 +22,8 @@ pub(super) async fn linger(wire: SharedWire, last: Vec<u8>) {
         }
     }
     let _ = poll_fn(|cx| Pin::new(&mut wire.borrow_mut().socket).poll_shutdown(cx)).await;
-    let mut buffer = vec![0; READ_SIZE];
-    let mut read = async || {
-        let mut read = ReadBuf::new(&mut buffer);
-        let result = poll_fn(|cx| Pin::new(&mut wire.borrow_mut().socket).poll_read(cx, &mut read)).await;
-        result.map(|()| read.filled().len())
+    let read = async || {
+        poll_fn(|cx| read_block::of_worker(&mut wire.borrow_mut().socket, cx)).await.map(|bytes| bytes.len())
     };
     let discarding = async {
         let mut left = MAX_DISCARDED;

@@ -3,16 +3,12 @@
 //! tenth of the frame.
 
 use std::{
-    io,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
 };
-
-use tokio::io::{AsyncRead, ReadBuf};
 
 /// Wakes the connection's task and notes that the socket was the cause.
 struct ReadWaker {
@@ -51,16 +47,12 @@ impl ReadReadiness {
         Self { waker: Waker::from(Arc::clone(&socket)), socket }
     }
 
-    /// Reads. Pending without a system call when nothing has come since it was pending before.
-    pub(super) fn poll_read<R: AsyncRead + Unpin>(
-        &self,
-        socket: &mut R,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    /// Reads by `read`. Pending without a system call when nothing has come since it was pending before.
+    pub(super) fn poll_read<T>(&self, read: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         if !self.socket.is_readable.swap(false, Ordering::Acquire) {
             return Poll::Pending;
         }
-        let read = Pin::new(socket).poll_read(&mut Context::from_waker(&self.waker), buffer);
+        let read = read(&mut Context::from_waker(&self.waker));
         if read.is_ready() {
             self.socket.is_readable.store(true, Ordering::Release);
         }

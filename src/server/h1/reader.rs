@@ -35,8 +35,8 @@ pub struct RequestReader {
     decoder: Decoder,
     payload: Bytes,
     broken: Option<DecodeError>,
-    /// Bytes came that follow the request in flight.
-    has_excess: bool,
+    /// Bytes that came behind the request in flight.
+    excess: usize,
 }
 
 impl Default for RequestReader {
@@ -47,7 +47,7 @@ impl Default for RequestReader {
             decoder: Decoder::new(BodyFraming::Length(0)),
             payload: Bytes::new(),
             broken: None,
-            has_excess: false,
+            excess: 0,
         }
     }
 }
@@ -63,13 +63,14 @@ impl RequestReader {
         limits: HeadLimits,
     ) -> Result<Option<RequestHead>, RefusedHead> {
         let Ok(beyond) = self.scanner.read(&bytes) else { return Err(RefusalReason::BadHead.into()) };
-        let mut whole = if self.head.is_empty() { bytes } else { self.joined(&bytes) };
+        let is_first = self.head.is_empty();
+        let mut whole = if is_first { bytes } else { self.joined(&bytes) };
         let length = whole.len() - beyond.unwrap_or(0);
         if length > limits.bytes {
             return Err(RefusalReason::HeadTooLarge.into());
         }
         if beyond.is_none() {
-            self.head = own(whole);
+            self.head = if is_first { own(whole) } else { whole };
             let is_sound = length > MAX_PARSED_EARLY || head::may_begin(&self.head);
             return if is_sound { Ok(None) } else { Err(RefusalReason::BadHead.into()) };
         }
@@ -84,13 +85,13 @@ impl RequestReader {
     /// first.
     pub fn read_body(&mut self, bytes: BytesMut) {
         if self.has_arrived() || self.broken.is_some() {
-            self.has_excess |= !bytes.is_empty();
+            self.excess += bytes.len();
             return;
         }
         let mut bytes = own(bytes);
         match self.decoder.decode(&mut bytes) {
             Ok(decoded) => {
-                self.has_excess |= decoded.excess > 0;
+                self.excess += decoded.excess;
                 bytes.truncate(decoded.payload.end);
                 bytes.advance(decoded.payload.start);
                 self.payload = bytes.freeze();
@@ -131,11 +132,17 @@ impl RequestReader {
         self.decoder.left().map(|left| left + self.payload.len() as u64)
     }
 
-    /// Whether the request in flight was read to its end and nothing came behind it, so that another may
-    /// follow.
+    /// Bytes that came behind the request in flight, or behind the place where its body broke.
     #[must_use]
-    pub const fn is_whole(&self) -> bool {
-        self.has_arrived() && !self.has_excess
+    pub const fn excess(&self) -> usize {
+        self.excess
+    }
+
+    /// Nothing more of the body is taken. `true`: the request was read to its end and nothing came behind it,
+    /// so that another may follow.
+    pub fn end_request(&mut self) -> bool {
+        self.payload = Bytes::new();
+        self.has_arrived() && self.excess == 0
     }
 
     fn joined(&mut self, bytes: &[u8]) -> BytesMut {
@@ -196,15 +203,15 @@ mod tests {
         ] {
             let request = format!("\r\nPOST /a?b HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n{body}");
             for pieces in each_cut(&request) {
-                let Read { reader, head, body } = read(&pieces).unwrap();
+                let Read { mut reader, head, body } = read(&pieces).unwrap();
                 let head = head.unwrap();
                 assert_eq!((head.parts.method, &*head.parts.uri.to_string()), (Method::POST, "/a?b"));
                 assert_eq!(body, payload.as_bytes(), "{pieces:?}");
-                assert!(reader.is_whole() && reader.is_taken() && head.persists, "{pieces:?}");
+                assert!(reader.is_taken() && reader.end_request() && head.persists, "{pieces:?}");
             }
             for pieces in each_cut(&format!("{request}G")) {
                 let mut seen = read(&pieces).unwrap();
-                assert!(!seen.reader.is_whole(), "{pieces:?}");
+                assert!(!seen.reader.end_request() && seen.reader.excess() == 1, "{pieces:?}");
                 assert_eq!(seen.body, payload.as_bytes());
                 assert_eq!(seen.reader.take_payload(), Ok(Bytes::new()));
             }
@@ -264,8 +271,20 @@ mod tests {
         let head = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
         for body in ["xyz\r\n", "4\nabcd", "4\r\nabcdef\r\n"] {
             let mut read = read(&[head, body]).unwrap();
-            assert!(read.reader.take_payload().is_err() && !read.reader.is_whole(), "{body:?}");
+            assert!(read.reader.take_payload().is_err() && !read.reader.end_request(), "{body:?}");
         }
+    }
+
+    /// A connection that waits holds no piece of the read block.
+    #[test]
+    fn a_body_that_is_not_taken_ends_with_its_request() {
+        let body = "x".repeat(20 * 1024);
+        let request = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let mut reader = RequestReader::default();
+        assert!(reader.read_head(BytesMut::from(request.as_bytes()), LIMITS).unwrap().is_some());
+        assert_eq!((reader.left(), reader.is_taken()), (Some(20 * 1024), false));
+        assert!(reader.end_request());
+        assert_eq!(reader.take_payload(), Ok(Bytes::new()));
     }
 
     #[test]

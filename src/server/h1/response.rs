@@ -10,7 +10,6 @@ use std::{
     cell::Cell,
     error::Error,
     io,
-    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
     time::SystemTime,
@@ -18,14 +17,17 @@ use std::{
 
 use http::{HeaderMap, Method, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
-use tokio::io::{AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 use super::{body::H1ResponseBody, read_readiness::ReadReadiness, wire::SharedWire};
 use crate::{
     base::time::{date, since_1970},
-    http1::ChunkWriter,
+    http1::{ChunkWriter, read_block},
     server::{
-        conn::state::{ConnFate, ConnRecord},
+        conn::{
+            discard::MAX_DISCARDED,
+            state::{ConnFate, ConnRecord},
+        },
         cut::Cuttable,
     },
 };
@@ -37,12 +39,26 @@ pub(super) struct ResponseForm {
     is_head: bool,
     /// The client lets the connection carry another request.
     pub(super) persists: bool,
+    /// The request was read to its end, and nothing came behind it.
+    pub(super) is_read: bool,
 }
 
 impl ResponseForm {
     pub(super) fn new(head: &Parts, persists: bool) -> Self {
-        Self { is_http_11: head.version == Version::HTTP_11, is_head: head.method == Method::HEAD, persists }
+        let (is_http_11, is_head) = (head.version == Version::HTTP_11, head.method == Method::HEAD);
+        Self { is_http_11, is_head, persists, is_read: false }
     }
+}
+
+/// How the connection stands once a response is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResponseEnd {
+    /// It may carry another request.
+    Kept,
+    /// It was shut down.
+    Closed,
+    /// It has to close while its client may still be sending.
+    ClientSends,
 }
 
 /// How the end of a body is shown.
@@ -56,8 +72,8 @@ enum Framing {
 
 #[derive(Debug)]
 pub(super) struct ResponseWriter<B: Cuttable> {
-    /// `None` once it has ended and its last frame is written: the drop shows the body that the write is
-    /// complete.
+    /// Dropped, and `None`, once its last frame is written: by the drop the body knows that the client has
+    /// all of it.
     body: Option<H1ResponseBody<B>>,
     framing: Framing,
     /// Its last frame is in `chunk`.
@@ -67,10 +83,11 @@ pub(super) struct ResponseWriter<B: Cuttable> {
     chunk: ChunkWriter,
     /// The head did not announce a close.
     persists: bool,
+    is_read: bool,
     /// `None` until the response has waited once.
     readiness: Option<ReadReadiness>,
-    /// The client has sent bytes, which were dropped.
-    has_client_sent: bool,
+    /// Bytes that the client has sent meanwhile, which were dropped.
+    client_sent: usize,
 }
 
 impl<B> ResponseWriter<B>
@@ -91,7 +108,8 @@ where
             None => Framing::UntilClose,
         };
         let has_body = !(form.is_head || bodiless || framing == Framing::Length(0));
-        let persists = form.persists && !closes && !(has_body && framing == Framing::UntilClose);
+        let persists =
+            form.persists && form.is_read && !closes && !(has_body && framing == Framing::UntilClose);
         let shown = (!bodiless).then_some(framing);
         let mut writer = Self {
             framing,
@@ -99,8 +117,9 @@ where
             broken: None,
             chunk: ChunkWriter::new(render_head(head.status, &head.headers, (form, shown, persists))),
             persists,
+            is_read: form.is_read,
             readiness: None,
-            has_client_sent: false,
+            client_sent: 0,
             body: Some(body),
         };
         if !has_body {
@@ -109,14 +128,13 @@ where
         writer
     }
 
-    /// Writes on. Ready with `true`: the connection may carry another request; with `false`: it was shut
-    /// down.
+    /// Writes on.
     pub(super) fn poll(
         &mut self,
         wire: &SharedWire,
         record: &ConnRecord,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
+    ) -> Poll<Result<ResponseEnd, Box<dyn Error + Send + Sync>>> {
         if record.fate() == ConnFate::Cut {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         }
@@ -185,19 +203,22 @@ where
         self.body = None;
     }
 
-    /// All is written: flushes, and shuts the connection down unless it persists.
+    /// All is written: flushes, and shuts the connection down unless it persists or the client sends.
     fn poll_end(
         &self,
         wire: &SharedWire,
         record: &ConnRecord,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<bool>> {
+    ) -> Poll<io::Result<ResponseEnd>> {
         let socket = &mut wire.borrow_mut().socket;
         ready!(Pin::new(&mut *socket).poll_flush(cx))?;
-        if self.persists && !self.has_client_sent && record.fate() == ConnFate::Live {
-            return Poll::Ready(Ok(true));
+        if self.persists && self.client_sent == 0 && record.fate() == ConnFate::Live {
+            return Poll::Ready(Ok(ResponseEnd::Kept));
         }
-        Pin::new(socket).poll_shutdown(cx).map_ok(|()| false)
+        if !self.is_read || self.client_sent > 0 {
+            return Poll::Ready(Ok(ResponseEnd::ClientSends));
+        }
+        Pin::new(socket).poll_shutdown(cx).map_ok(|()| ResponseEnd::Closed)
     }
 
     /// All that came before the body's failure is written: flushes, and ends the connection as it is.
@@ -205,11 +226,11 @@ where
         &mut self,
         wire: &SharedWire,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
+    ) -> Poll<Result<ResponseEnd, Box<dyn Error + Send + Sync>>> {
         let socket = &mut wire.borrow_mut().socket;
         ready!(self.chunk.poll_write(socket, cx))?;
         ready!(Pin::new(socket).poll_flush(cx))?;
-        Poll::Ready(self.broken.take().map_or(Ok(false), Err))
+        Poll::Ready(self.broken.take().map_or(Ok(ResponseEnd::Closed), Err))
     }
 
     /// Waits for the client to leave.
@@ -217,18 +238,19 @@ where
         &mut self,
         wire: &SharedWire,
         cx: &Context<'_>,
-    ) -> Poll<Result<bool, Box<dyn Error + Send + Sync>>> {
+    ) -> Poll<Result<ResponseEnd, Box<dyn Error + Send + Sync>>> {
         let readiness = self.readiness.get_or_insert_with(|| ReadReadiness::new(cx.waker()));
         let socket = &mut wire.borrow_mut().socket;
         loop {
-            let mut buffer = [MaybeUninit::uninit(); 256];
-            let mut read = ReadBuf::uninit(&mut buffer);
-            match ready!(readiness.poll_read(socket, &mut read)) {
-                Ok(()) if read.filled().is_empty() => {
+            match ready!(readiness.poll_read(|cx| read_block::of_worker(socket, cx))) {
+                Ok(bytes) if bytes.is_empty() => {
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
                 }
-                Ok(()) => self.has_client_sent = true,
+                Ok(bytes) => self.client_sent += bytes.len(),
                 Err(error) => return Poll::Ready(Err(error.into())),
+            }
+            if self.client_sent > MAX_DISCARDED {
+                return Poll::Ready(Err("the client sends without end".into()));
             }
         }
     }

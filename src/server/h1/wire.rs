@@ -17,7 +17,10 @@ use super::{
     head::{RefusedHead, RequestHead},
     reader::{HeadLimits, RequestReader},
 };
-use crate::{http1::read_block, server::conn::socket::Socket};
+use crate::{
+    http1::read_block,
+    server::conn::{discard::MAX_DISCARDED, socket::Socket},
+};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -57,7 +60,6 @@ impl Wire {
                 // The client does not wait for a 100 once it has begun to send.
                 let waits = head.expects_continue && !self.reader.has_arrived() && self.reader.may_read();
                 self.interim = if waits { CONTINUE } else { b"" };
-                self.request = self.request.wrapping_add(1);
                 return Poll::Ready(Ok(Some(head)));
             }
         }
@@ -97,8 +99,15 @@ impl Wire {
         read_block::of_worker(&mut self.socket, cx)
     }
 
+    /// The response begins. No body of an earlier request reads from now on. `true`: another request may
+    /// follow.
+    pub(super) fn end_request(&mut self) -> bool {
+        self.request = self.request.wrapping_add(1);
+        self.reader.end_request()
+    }
+
     /// Watches the client while its request is answered. Ready with `true`: a part of the body came, which
-    /// the handler may wait for; with `false`: the client has left. Bytes behind the request are dropped; a
+    /// the handler may wait for; with `false`: the client has left, or sends without end. Bytes behind the request are dropped; a
     /// body that its handler does not read waits in the kernel.
     pub(super) fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         while self.reader.may_read() {
@@ -109,6 +118,9 @@ impl Wire {
             }
             if is_body {
                 return Poll::Ready(true);
+            }
+            if self.reader.excess() > MAX_DISCARDED {
+                return Poll::Ready(false);
             }
         }
         Poll::Pending
@@ -133,7 +145,7 @@ impl H1RequestBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let mut wire = self.wire.borrow_mut();
         if wire.request != self.request {
-            return Poll::Ready(None);
+            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         }
         let payload = ready!(wire.poll_payload(cx));
         Poll::Ready(payload.map(|payload| payload.map(Frame::data)))

@@ -86,7 +86,8 @@ fn ends_the_connection_at_a_broken_chunk() {
                 "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunks}GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
             );
             let text = answer(server.address, request.as_bytes()).await;
-            assert!(text.matches("HTTP/1.1").count() <= 1, "{chunks:?}: {text}");
+            assert_eq!(text.matches("HTTP/1.1").count(), 1, "{chunks:?}: {text}");
+            assert!(text.contains("connection: close"), "{chunks:?}: {text}");
         }
     });
 }
@@ -172,6 +173,24 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
             drop(stream);
             until(|| server.options.conn_limit.count() == 0).await;
         }
+    });
+}
+
+/// The end of an upload whose answer came early is read in a drain, too.
+#[test]
+fn an_early_answer_in_a_drain_reaches_its_client() {
+    run(ServerLimits::default(), |server| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = format!("POST /refuse HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE_SIZE}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        until(|| server.options.conn_limit.count() == 1).await;
+        server.options.drain.advance(Phase::Draining);
+        in_time(stream.write_all(&vec![b'x'; LARGE_SIZE])).await.unwrap();
+        let mut text = String::new();
+        in_time(stream.read_to_string(&mut text)).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("no"), "{text}");
+        drop(stream);
+        in_time(server.serving).await.unwrap();
     });
 }
 
