@@ -2,8 +2,12 @@
 //! renders the JSON body of such a response ([`Handler::refuse`](super::Handler::refuse)); status and headers
 //! are the server's.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::{HeaderName, StatusCode};
+
+use crate::base::time::date;
 
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -51,19 +55,21 @@ impl RefusalReason {
 
     /// The whole response, as it goes over the wire; the connection ends with it.
     pub(super) fn response(self, body: &Bytes) -> Vec<u8> {
-        let (length, retry) = (body.len(), self.should_retry());
-        let head = match self {
-            Self::Ambiguous(_) | Self::BadHead => format!(
-                "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\nx-should-retry: {retry}\r\n\r\n"
-            ),
-            Self::HeadTooLarge => format!(
-                "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\nx-should-retry: {retry}\r\n\r\n"
-            ),
+        let status = self.status();
+        let end = match self {
+            Self::Ambiguous(_) | Self::BadHead | Self::HeadTooLarge => {
+                format!("content-length: {}", body.len())
+            }
             // Without a length: the body ends with the connection.
-            Self::TooManyConnections => format!(
-                "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\nx-should-retry: {retry}\r\n\r\n"
-            ),
+            Self::TooManyConnections => "retry-after: 1".to_owned(),
         };
+        let head = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\n{end}\r\ndate: {}\r\nconnection: close\r\nx-should-retry: {}\r\n\r\n",
+            status.as_str(),
+            status.canonical_reason().unwrap_or_default(),
+            date::http(SystemTime::now()),
+            self.should_retry(),
+        );
         [head.as_bytes(), body].concat()
     }
 }

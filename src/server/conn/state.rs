@@ -1,5 +1,5 @@
-//! The state of one connection. Its socket and its requests note events here (a few `Cell`s: no timer, and per
-//! frame no reading of the clock); the sweep of `table` reads the notes and decides.
+//! The state of one connection. Its socket and its requests note events here (a few `Cell`s: no timer, and
+//! per frame no reading of the clock); the sweep of `table` reads the notes and decides.
 //!
 //! Invariant: a fate only advances, from live to finish to end to cut.
 

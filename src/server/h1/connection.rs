@@ -5,10 +5,12 @@ use std::{
     error::Error,
     future::Future,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
 };
+
+use tokio::task::yield_now;
 
 use super::{
     body::H1ResponseBody,
@@ -37,7 +39,7 @@ pub(in crate::server) fn serve<H: Handler>(
     record: &Rc<ConnRecord>,
 ) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> {
     let wire = Rc::new(Wire::new(socket).into());
-    Connection { wire, record: Rc::clone(record), handler, phase: ConnPhase::Head }
+    Connection { wire, record: Rc::clone(record), handler, phase: ConnPhase::Head, has_looked: false }
 }
 
 struct Connection<H: Handler> {
@@ -45,6 +47,8 @@ struct Connection<H: Handler> {
     record: Rc<ConnRecord>,
     handler: H,
     phase: ConnPhase<H>,
+    /// The connection is to finish, and waits for the runtime's next look at its socket.
+    has_looked: bool,
 }
 
 enum ConnPhase<H: Handler> {
@@ -65,19 +69,28 @@ impl<H: Handler> Future for Connection<H> {
         connection.record.register_waker(cx.waker());
         loop {
             connection.phase = match &mut connection.phase {
-                ConnPhase::Head if connection.record.fate() > ConnFate::Live => return Poll::Ready(Ok(())),
-                ConnPhase::Head => match ready!(connection.poll_head(cx)) {
-                    Ok(Some(head)) => connection.begin(head),
-                    Ok(None) => return Poll::Ready(Ok(())),
-                    Err(refused) => connection.refuse(&refused),
+                ConnPhase::Head if connection.record.fate() >= ConnFate::End => return Poll::Ready(Ok(())),
+                ConnPhase::Head => match connection.poll_head(cx) {
+                    Poll::Ready(Ok(Some(head))) => connection.begin(head),
+                    Poll::Ready(Ok(None)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Err(refused)) => connection.refuse(&refused),
+                    // A request that has begun is answered.
+                    Poll::Pending if connection.is_needed() => return Poll::Pending,
+                    Poll::Pending if connection.has_looked => return Poll::Ready(Ok(())),
+                    Poll::Pending => {
+                        // One may have come that the runtime has not seen yet.
+                        connection.has_looked = true;
+                        let _ = pin!(yield_now()).poll(cx);
+                        return Poll::Pending;
+                    }
                 },
                 ConnPhase::Answer { .. } if connection.record.fate() == ConnFate::Cut => {
                     return Poll::Ready(Ok(()));
                 }
                 ConnPhase::Answer { answer, .. } => match answer.as_mut().poll(cx) {
                     Poll::Ready(response) => connection.respond(response),
-                    Poll::Pending if ready!(connection.wire.borrow_mut().poll_client(cx)) => continue,
                     Poll::Pending => {
+                        ready!(connection.wire.borrow_mut().poll_leave(cx));
                         return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
                     }
                 },
@@ -103,6 +116,11 @@ impl<H: Handler> Connection<H> {
             let limits = self.record.limits();
             HeadLimits { bytes: limits.head_size, fields: limits.header_count }
         })
+    }
+
+    /// Whether another request may come.
+    fn is_needed(&self) -> bool {
+        self.record.fate() == ConnFate::Live || self.wire.borrow().reader.has_begun()
     }
 
     fn begin(&self, head: RequestHead) -> ConnPhase<H> {

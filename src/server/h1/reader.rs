@@ -10,9 +10,9 @@ use crate::{
     server::refusal::RefusalReason,
 };
 
-/// Up to this many bytes, the beginning of a head is parsed before its end has come, so that a client of
-/// another protocol has its answer at once. Bounded, because each read of a head that comes byte by byte
-/// parses it anew.
+/// The beginning of a head is parsed before its end has come, so that a client of another protocol has its
+/// answer at once: at each read up to this many bytes, then each time that their number has doubled, because
+/// a head that comes byte by byte is parsed anew each time.
 const MAX_PARSED_EARLY: usize = 2048;
 /// Bytes that are worth a piece of the read block of their own. Fewer are copied, because they would hold all
 /// of the block for as long as a request lives.
@@ -31,6 +31,8 @@ pub struct RequestReader {
     /// The beginning of a head.
     head: BytesMut,
     scanner: HeadScanner,
+    /// Bytes of a beginning that are parsed next.
+    next_parsed: usize,
     /// The body of the request in flight, and what of it was read and not yet taken.
     decoder: Decoder,
     payload: Bytes,
@@ -44,6 +46,7 @@ impl Default for RequestReader {
         Self {
             head: BytesMut::new(),
             scanner: HeadScanner::default(),
+            next_parsed: 0,
             decoder: Decoder::new(BodyFraming::Length(0)),
             payload: Bytes::new(),
             broken: None,
@@ -71,12 +74,15 @@ impl RequestReader {
         }
         if beyond.is_none() {
             self.head = if is_first { own(whole) } else { whole };
-            let is_sound = length > MAX_PARSED_EARLY || head::may_begin(&self.head);
-            return if is_sound { Ok(None) } else { Err(RefusalReason::BadHead.into()) };
+            if length > MAX_PARSED_EARLY && length < self.next_parsed {
+                return Ok(None);
+            }
+            self.next_parsed = 2 * length;
+            return if head::may_begin(&self.head) { Ok(None) } else { Err(RefusalReason::BadHead.into()) };
         }
         let parsed = head::parse(&Bytes::copy_from_slice(&whole.split_to(length)), limits.fields)?;
         (self.scanner, self.decoder) = (HeadScanner::default(), Decoder::new(parsed.framing));
-        self.payload = Bytes::new();
+        self.next_parsed = 0;
         self.read_body(whole);
         Ok(Some(parsed))
     }
@@ -108,22 +114,28 @@ impl RequestReader {
         self.broken.map_or_else(|| Ok(std::mem::take(&mut self.payload)), Err)
     }
 
+    /// Whether a part of the body waits to be taken.
+    #[must_use]
+    pub const fn has_payload(&self) -> bool {
+        !self.payload.is_empty()
+    }
+
     /// Whether all of the body was taken.
     #[must_use]
     pub const fn is_taken(&self) -> bool {
         self.has_arrived() && self.payload.is_empty()
     }
 
+    /// Whether a part of a head has come.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !self.head.is_empty()
+    }
+
     /// Whether the body has arrived to its end.
     #[must_use]
     pub const fn has_arrived(&self) -> bool {
         self.decoder.is_done()
-    }
-
-    /// Whether the client's next bytes may be read: none of the body's before them wait to be taken.
-    #[must_use]
-    pub const fn may_read(&self) -> bool {
-        self.has_arrived() || (self.payload.is_empty() && self.broken.is_none())
     }
 
     /// Bytes of the body that were not yet taken. `None`: it is chunked.
@@ -264,6 +276,15 @@ mod tests {
             assert_eq!(read(&[bytes]).err(), Some(RefusalReason::BadHead), "{bytes:?}");
         }
         assert!(read(&["GET / HTTP/1.1\r\nhost"]).unwrap().head.is_none());
+        let limits = HeadLimits { bytes: 64 * 1024, fields: 8 };
+        let other = "\x16\x03\x01\x02".repeat(1000);
+        let mut reader = RequestReader::default();
+        assert!(reader.read_head(BytesMut::from(other.as_bytes()), limits).is_err());
+        let mut reader = RequestReader::default();
+        let start = format!("GET / HTTP/1.1\r\nhost: {}", "x".repeat(3000));
+        assert!(reader.read_head(BytesMut::from(start.as_bytes()), limits).unwrap().is_none());
+        let refused = (0..4000).position(|_| reader.read_head(BytesMut::from("\0"), limits).is_err());
+        assert!(refused.is_some());
     }
 
     #[test]

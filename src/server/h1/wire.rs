@@ -58,7 +58,7 @@ impl Wire {
             };
             if let Some(head) = self.reader.read_head(bytes, limits())? {
                 // The client does not wait for a 100 once it has begun to send.
-                let waits = head.expects_continue && !self.reader.has_arrived() && self.reader.may_read();
+                let waits = head.expects_continue && !self.reader.has_arrived() && !self.reader.has_payload();
                 self.interim = if waits { CONTINUE } else { b"" };
                 return Poll::Ready(Ok(Some(head)));
             }
@@ -106,24 +106,16 @@ impl Wire {
         self.reader.end_request()
     }
 
-    /// Watches the client while its request is answered. Ready with `true`: a part of the body came, which
-    /// the handler may wait for; with `false`: the client has left, or sends without end. Bytes behind the request are dropped; a
-    /// body that its handler does not read waits in the kernel.
-    pub(super) fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        while self.reader.may_read() {
-            let is_body = !self.reader.has_arrived();
+    /// Waits for the client to leave, or to send without end, while its request is answered. Bytes behind the
+    /// request are dropped. Until the request has arrived its handler reads, or leaves it to the kernel.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.reader.has_arrived() && self.reader.excess() <= MAX_DISCARDED {
             match ready!(read_block::of_worker(&mut self.socket, cx)) {
                 Ok(bytes) if !bytes.is_empty() => self.reader.read_body(bytes),
-                Ok(_) | Err(_) => return Poll::Ready(false),
-            }
-            if is_body {
-                return Poll::Ready(true);
-            }
-            if self.reader.excess() > MAX_DISCARDED {
-                return Poll::Ready(false);
+                Ok(_) | Err(_) => return Poll::Ready(()),
             }
         }
-        Poll::Pending
+        if self.reader.has_arrived() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -157,6 +149,8 @@ impl H1RequestBody {
     }
 
     pub(in crate::server) fn size_hint(&self) -> SizeHint {
-        self.wire.borrow().reader.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+        let wire = self.wire.borrow();
+        let left = if wire.request == self.request { wire.reader.left() } else { Some(0) };
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

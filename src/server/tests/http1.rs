@@ -176,6 +176,25 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
     });
 }
 
+#[test]
+fn a_request_that_has_begun_is_answered_in_a_drain() {
+    run(ServerLimits::default(), |server| async move {
+        let mut idle = TcpStream::connect(server.address).await.unwrap();
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        for stream in [&mut idle, &mut stream] {
+            stream.write_all(b"GET /refuse HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            read_until(stream, "no").await;
+        }
+        stream.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+        server.options.drain.advance(Phase::Draining);
+        until(|| server.options.conn_limit.count() == 1).await;
+        stream.write_all(b"content-length: 4\r\n\r\nlate").await.unwrap();
+        let text = read_until(&mut stream, "late").await;
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("connection: close"), "{text}");
+        in_time(server.serving).await.unwrap();
+    });
+}
+
 /// The end of an upload whose answer came early is read in a drain, too.
 #[test]
 fn an_early_answer_in_a_drain_reaches_its_client() {
