@@ -17,12 +17,8 @@ pub fn decode<'a>(framing: BodyFraming, pieces: impl IntoIterator<Item = &'a [u8
     let mut decoder = Decoder::new(framing);
     let (mut payload, mut excess) = (Vec::new(), 0);
     for piece in pieces {
-        let (mut follower, mut piece) = (decoder, piece.to_vec());
-        let followed = follower.follow(&piece);
-        let decoded = decoder.decode(&mut piece);
-        assert_eq!(followed, decoded.as_ref().map(|decoded| decoded.excess).map_err(|error| *error));
-        assert_eq!(follower, decoder);
-        let decoded = decoded?;
+        let mut piece = piece.to_vec();
+        let decoded = decoder.decode(&mut piece)?;
         payload.extend_from_slice(&piece[decoded.payload]);
         excess += decoded.excess;
     }
@@ -35,8 +31,7 @@ pub fn agree(ours: &Body, theirs: &Answer, kept: bool) {
     assert_eq!(ours.payload, theirs.payload);
     match &theirs.end {
         End::Whole { open } => assert!(ours.may_close && (*open || !kept)),
-        // The gateway drops trailers unread, so it accepts an invalid header in them; they end with the same
-        // CR LF.
+        // The gateway drops trailers, so it accepts more and longer ones; they end with the same CR LF.
         End::Failed(why) => assert!(!ours.may_close || is_about_trailers(why), "{why}"),
     }
 }
