@@ -59,6 +59,7 @@ fn serve(pieces: &[&[u8]]) -> Vec<Served> {
     let mut reader = RequestReader::default();
     let mut served: Vec<Served> = Vec::new();
     let mut body: Option<Vec<u8>> = None;
+    let mut persists = true;
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         match &body {
             Some(_) => reader.read_body(BytesMut::from(*piece)),
@@ -66,6 +67,7 @@ fn serve(pieces: &[&[u8]]) -> Vec<Served> {
                 Ok(Some(head)) => {
                     served.push((format!("{} {}", head.parts.method, head.parts.uri), None));
                     body = Some(Vec::new());
+                    persists = head.persists;
                 }
                 Ok(None) => continue,
                 Err(_) => return served,
@@ -80,7 +82,7 @@ fn serve(pieces: &[&[u8]]) -> Vec<Served> {
             if let Some(last) = served.last_mut() {
                 last.1 = body.take();
             }
-            if !reader.end_request() {
+            if !(reader.end_request() && persists) {
                 return served;
             }
         }
