@@ -176,8 +176,9 @@ fn strict_requests(mut bytes: &[u8]) -> Vec<Served> {
             (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => None,
             (None, Some(_)) => return found,
         };
-        // hyper drops a fragment.
-        let name = format!("{method} {}", target.split('#').next().unwrap_or_default());
+        // As it is shown: without a fragment, and with a path.
+        let Ok(target) = target.parse::<hyper::Uri>() else { return found };
+        let name = format!("{method} {target}");
         match body {
             Some(length) => match rest.split_at_checked(length) {
                 Some((body, after)) => {
