@@ -44,8 +44,8 @@ struct RequestLines<'a> {
 }
 
 impl<'a> RequestLines<'a> {
-    fn of(id: &'a str) -> Self {
-        let mut story = Self { id, reader: Reader::default(), lines: Vec::new() };
+    fn of(id: &'a str, after: Place) -> Self {
+        let mut story = Self { id, reader: Reader { next: after.0 }, lines: Vec::new() };
         story.go_on();
         story
     }
@@ -68,9 +68,23 @@ pub fn start() {
     });
 }
 
+/// A place in the journal. Requests that begin later are found from there on, without the lines of all tests
+/// before.
+#[derive(Clone, Copy, Default)]
+pub struct Place(usize);
+
+/// The journal's end.
+pub fn end() -> Place {
+    Place(LINES.lock().unwrap().len())
+}
+
 /// The lines so far that name this request.
 pub fn lines(id: &str) -> Vec<Value> {
-    RequestLines::of(id).lines
+    lines_after(Place::default(), id)
+}
+
+pub fn lines_after(place: Place, id: &str) -> Vec<Value> {
+    RequestLines::of(id, place).lines
 }
 
 /// The lines that hold both texts.
@@ -86,7 +100,11 @@ pub fn mentions(text: &str) -> bool {
 
 /// The one line at INFO or above that closes this request, within five seconds.
 pub async fn closing(id: &str) -> Value {
-    let mut story = RequestLines::of(id);
+    closing_after(Place::default(), id).await
+}
+
+pub async fn closing_after(place: Place, id: &str) -> Value {
+    let mut story = RequestLines::of(id, place);
     let closed = async {
         loop {
             let closing: Vec<_> = story.lines.iter().filter(|line| is_closing(line)).collect();
@@ -107,7 +125,7 @@ pub async fn closing(id: &str) -> Value {
 
 /// Waits for the first line of this request, of any level, that says `message`.
 pub async fn said(id: &str, message: &str) -> Value {
-    let mut story = RequestLines::of(id);
+    let mut story = RequestLines::of(id, Place::default());
     let said = async {
         loop {
             if let Some(line) = story.lines.iter().find(|line| line["message"] == message) {
