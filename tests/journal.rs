@@ -98,7 +98,7 @@ pub fn mentions(text: &str) -> bool {
     Reader::default().any(|block| block.iter().any(|line| line.contains(text)))
 }
 
-/// The one line at INFO or above that closes this request, within five seconds.
+/// The one line at INFO or above that closes this request, within [`EVENT_TIMEOUT`].
 pub async fn closing(id: &str) -> Value {
     closing_after(Place::default(), id).await
 }

@@ -140,7 +140,7 @@ impl Answer {
         value.to_str().unwrap()
     }
 
-    /// The next piece of the body, within five seconds; `None` at its end; `Some(Err)` if it broke off.
+    /// The next piece of the body, within `EVENT_TIMEOUT`; `None` at its end; `Some(Err)` if it broke off.
     pub async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
             let frame = in_time(self.body.frame()).await.expect("a frame in time")?;

@@ -83,7 +83,7 @@ impl Client {
         self
     }
 
-    /// Sends and waits for the head, five seconds at most.
+    /// Sends and waits for the head.
     pub async fn send(&mut self, call: Call) -> Answer {
         let answer = in_time(self.try_send(call)).await.expect("an answer in time");
         answer.expect("an answer")

@@ -462,11 +462,12 @@ async fn a_client_that_leaves_after_the_last_event_was_served() {
         text.push_str(std::str::from_utf8(&answer.piece().await).unwrap());
     }
     drop((answer, client));
+    gateway.until("the end of the request", |now| now.requests == 0).await;
+    end.open();
+    gateway.until("a connection that is kept", |now| now.upstream_idle == 1).await;
     let line = journal::closing(&id).await;
     assert_eq!((&line["message"], &line["status"]), (&"done".into(), &200.into()), "{line}");
     assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&9.into(), &3.into()), "{line}");
-    end.open();
-    gateway.until("a connection that is kept", |now| now.upstream_idle == 1).await;
     gateway.stop().await;
 }
 

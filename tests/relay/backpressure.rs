@@ -82,7 +82,7 @@ async fn a_client_that_never_reads_is_disconnected() {
     client.head().await;
     let started = Instant::now();
     upstream.log.gone(0).await;
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     let line = journal::closing(&call.id()).await;
     assert_eq!((&line["message"], &line["code"]), (&"cut".into(), &"client_write_timeout".into()), "{line}");
     assert_eq!((&line["phase"], &line["status"]), (&"mid_stream".into(), &200.into()), "{line}");
