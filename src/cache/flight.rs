@@ -190,7 +190,9 @@ impl FlightLeader {
         }
         self.block.extend_from_slice(frame);
         let (frame, max_size) = (self.block.split().freeze(), self.max_size);
-        let has_ended = end.is_some();
+        if end.is_some() {
+            self.close();
+        }
         let is_past = self.change(|state| {
             state.bytes += frame.len();
             state.added += frame.len();
@@ -200,19 +202,19 @@ impl FlightLeader {
             state.end = end;
             is_past
         });
-        if has_ended || is_past {
+        if is_past {
             self.close();
         }
     }
 
     /// Notes the end of the answer.
     pub fn end(&mut self, end: FlightEnd) {
+        self.close();
         self.change(|state| {
             if state.end.is_none() {
                 state.end = Some(end);
             }
         });
-        self.close();
     }
 
     /// Whether the flight has followers, so that the answer is to be read on. Pending: enough frames wait for
@@ -238,7 +240,8 @@ impl FlightLeader {
         if state.is_paused { Poll::Pending } else { Poll::Ready(true) }
     }
 
-    /// Takes the flight out of the registry, so that no further request joins it.
+    /// Takes the flight out of the registry, so that no further request joins it. At its end before its
+    /// followers learn of that, because each that got no answer joins the next one.
     fn close(&mut self) {
         if std::mem::take(&mut self.is_open) {
             locked(&self.registry.0).remove(&self.key);
@@ -319,6 +322,8 @@ impl Drop for FlightFollower {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Wake;
+
     use super::*;
 
     fn key() -> AnswerKey {
@@ -401,6 +406,27 @@ mod tests {
             ("last b\"\"".len() + 200, "Complete(1)".into())
         );
         assert!(leader.flight.state().bytes <= 200, "what was taken is gone");
+    }
+
+    struct JoinWhenWoken(FlightRegistry, Mutex<Option<FlightRole>>);
+
+    impl Wake for JoinWhenWoken {
+        fn wake(self: Arc<Self>) {
+            *locked(&self.1) = Some(self.0.join(key(), 100));
+        }
+    }
+
+    /// Another worker's follower runs as soon as it is woken.
+    #[test]
+    fn a_follower_that_is_left_alone_leads_the_next_flight_at_once() {
+        let registry = FlightRegistry::default();
+        let FlightRole::Leader(leader) = registry.join(key(), 100) else { panic!() };
+        let follower = follower(&registry);
+        let joining = Arc::new(JoinWhenWoken(registry.clone(), Mutex::default()));
+        let waker = Arc::clone(&joining).into();
+        assert!(follower.poll_head(&Context::from_waker(&waker)).is_pending());
+        drop(leader);
+        assert!(matches!(*locked(&joining.1), Some(FlightRole::Leader(_))));
     }
 
     #[test]
