@@ -2,8 +2,9 @@
 //! per process. A test finds its own lines by the request id that it sent.
 
 use std::{
+    collections::HashMap,
     io,
-    sync::{Arc, Mutex, Once},
+    sync::{Arc, LazyLock, Mutex, Once},
 };
 
 use serde_json::Value;
@@ -13,10 +14,32 @@ use tracing_subscriber::{
 
 use crate::upstream::log::in_time;
 
-static LINES: Mutex<Vec<Arc<str>>> = Mutex::new(Vec::new());
-/// Lines read per lock: a search through hundreds of thousands under the lock stops every gateway of the
-/// binary for seconds.
+#[derive(Default)]
+struct Journal {
+    all: Vec<Line>,
+    /// By the request that a line is about. A search through all lines takes a tenth of a second in a test
+    /// build, once there are hundreds of thousands.
+    of_requests: HashMap<Box<str>, Vec<Line>>,
+}
+
+type Line = Arc<str>;
+
+static JOURNAL: LazyLock<Mutex<Journal>> = LazyLock::new(Mutex::default);
+/// Lines read per lock: a search through all of them under the lock stops every gateway of the binary.
 const BLOCK: usize = 4096;
+
+impl Journal {
+    fn add(&mut self, line: Line) {
+        if let Some(id) = id_of(&line) {
+            self.of_requests.entry(id.into()).or_default().push(Arc::clone(&line));
+        }
+        self.all.push(line);
+    }
+}
+
+fn id_of(line: &str) -> Option<&str> {
+    Some(line.split_once(r#","id":""#)?.1.split_once('"')?.0)
+}
 
 /// The lines not yet read, a block at a time.
 #[derive(Default)]
@@ -25,10 +48,10 @@ struct Reader {
 }
 
 impl Iterator for Reader {
-    type Item = Vec<Arc<str>>;
+    type Item = Vec<Line>;
 
-    fn next(&mut self) -> Option<Vec<Arc<str>>> {
-        let lines = LINES.lock().unwrap();
+    fn next(&mut self) -> Option<Vec<Line>> {
+        let lines = &JOURNAL.lock().unwrap().all;
         let end = lines.len().min(self.next + BLOCK);
         let block = lines[self.next..end].to_vec();
         self.next = end;
@@ -36,26 +59,8 @@ impl Iterator for Reader {
     }
 }
 
-/// The lines of one request so far.
-struct RequestLines<'a> {
-    id: &'a str,
-    reader: Reader,
-    lines: Vec<Value>,
-}
-
-impl<'a> RequestLines<'a> {
-    fn of(id: &'a str, after: Place) -> Self {
-        let mut story = Self { id, reader: Reader { next: after.0 }, lines: Vec::new() };
-        story.go_on();
-        story
-    }
-
-    fn go_on(&mut self) {
-        for block in self.reader.by_ref() {
-            let ours = block.iter().filter(|line| line.contains(self.id));
-            self.lines.extend(ours.map(|line| serde_json::from_str::<Value>(line).unwrap()));
-        }
-    }
+fn parsed(line: &Line) -> Value {
+    serde_json::from_str(line).unwrap()
 }
 
 /// Begins to collect; later calls do nothing.
@@ -68,23 +73,19 @@ pub fn start() {
     });
 }
 
-/// A place in the journal. Requests that begin later are found from there on, without the lines of all tests
-/// before.
-#[derive(Clone, Copy, Default)]
-pub struct Place(usize);
-
-/// The journal's end.
-pub fn end() -> Place {
-    Place(LINES.lock().unwrap().len())
+/// The lines so far that are about the request of this id.
+pub fn of_request(id: &str) -> Vec<Value> {
+    let lines = JOURNAL.lock().unwrap().of_requests.get(id).cloned();
+    lines.unwrap_or_default().iter().map(parsed).collect()
 }
 
-/// The lines so far that name this request.
-pub fn lines(id: &str) -> Vec<Value> {
-    lines_after(Place::default(), id)
+/// The lines so far that hold this text.
+pub fn lines(text: &str) -> Vec<Value> {
+    Reader::default().flat_map(|block| holding(&block, text)).collect()
 }
 
-pub fn lines_after(place: Place, id: &str) -> Vec<Value> {
-    RequestLines::of(id, place).lines
+fn holding(block: &[Line], text: &str) -> Vec<Value> {
+    block.iter().filter(|line| line.contains(text)).map(parsed).collect()
 }
 
 /// The lines that hold both texts.
@@ -99,22 +100,18 @@ pub fn mentions(text: &str) -> bool {
 }
 
 /// The one line at INFO or above that closes this request, within [`EVENT_TIMEOUT`].
+///
+/// [`EVENT_TIMEOUT`]: crate::upstream::log::EVENT_TIMEOUT
 pub async fn closing(id: &str) -> Value {
-    closing_after(Place::default(), id).await
-}
-
-pub async fn closing_after(place: Place, id: &str) -> Value {
-    let mut story = RequestLines::of(id, place);
     let closed = async {
         loop {
-            let closing: Vec<_> = story.lines.iter().filter(|line| is_closing(line)).collect();
-            if let [line] = &closing[..] {
-                return Value::clone(line);
-            }
+            let mut closing: Vec<_> = of_request(id).into_iter().filter(is_closing).collect();
             assert!(closing.len() < 2, "told twice: {closing:#?}");
+            if let Some(line) = closing.pop() {
+                return line;
+            }
             // The workers' threads write lines and send no event.
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-            story.go_on();
         }
     };
     match in_time(closed).await {
@@ -123,21 +120,21 @@ pub async fn closing_after(place: Place, id: &str) -> Value {
     }
 }
 
-/// Waits for the first line of this request, of any level, that says `message`.
-pub async fn said(id: &str, message: &str) -> Value {
-    let mut story = RequestLines::of(id, Place::default());
+/// Waits for the first line, of any level, that holds `text` and says `message`.
+pub async fn said(text: &str, message: &str) -> Value {
+    let mut reader = Reader::default();
     let said = async {
         loop {
-            if let Some(line) = story.lines.iter().find(|line| line["message"] == message) {
-                return line.clone();
+            let mut found = reader.by_ref().flat_map(|block| holding(&block, text));
+            if let Some(line) = found.find(|line| line["message"] == message) {
+                return line;
             }
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-            story.go_on();
         }
     };
     match in_time(said).await {
         Ok(line) => line,
-        Err(_) => panic!("never said {message:?} of {id}: {:#?}", lines(id)),
+        Err(_) => panic!("never said {message:?} of {text}: {:#?}", lines(text)),
     }
 }
 
@@ -149,7 +146,7 @@ struct Keep;
 
 impl io::Write for Keep {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES.lock().unwrap().push(String::from_utf8_lossy(bytes).into());
+        JOURNAL.lock().unwrap().add(String::from_utf8_lossy(bytes).into());
         Ok(bytes.len())
     }
 
