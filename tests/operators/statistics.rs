@@ -11,6 +11,7 @@ use crate::{
     journal,
     upstream::{
         Speaks, Step, Upstream,
+        log::EVENT_TIMEOUT,
         script::{self, delta},
     },
 };
@@ -35,7 +36,7 @@ fn asked(path: &str) -> Call {
 
 /// The statistics as soon as they fulfil `wanted`, because completions are settled in batches.
 async fn stats(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let deadline = tokio::time::Instant::now() + EVENT_TIMEOUT;
     loop {
         let answer = client.send(asked("/stats")).await;
         assert_eq!(answer.status, 200);
@@ -125,7 +126,7 @@ async fn the_last_minute_and_hour_in_steps() {
     let mut client = gateway.client(Version::H1).await;
     stats(&mut client, |stats| stats["requests"].as_u64() >= Some(2)).await;
     for (range, steps) in [("minute", 30), ("hour", 60)] {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        let deadline = tokio::time::Instant::now() + EVENT_TIMEOUT;
         // What ended last may be on its way, as with the sums.
         let known = loop {
             let answer = client.send(asked(&format!("/stats?scope=cluster&history={range}"))).await;

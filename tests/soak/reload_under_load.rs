@@ -136,8 +136,8 @@ async fn one_client(address: SocketAddr, ended: Arc<AtomicBool>, sums: Arc<Sums>
     ids
 }
 
-/// Replaces the configuration until the time is over, on a busy machine until streams have ended. Returns the number of reloads, and the memory at a
-/// quarter and at the end.
+/// Replaces the configuration until the time is over, on a busy machine until streams have ended. Returns the
+/// number of reloads, and the memory at a quarter and at the end.
 async fn reload_all_the_time(
     file: &File,
     upstreams: &[Upstream; 3],

@@ -119,7 +119,7 @@ async fn postgres_is_stopped_and_started() {
     let until = async |what: &str, wanted: &dyn Fn(&LedgerState) -> bool| {
         let begun = std::time::Instant::now();
         while !wanted(&gauges.read()) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{what} never came: {:?}", gauges.read());
+            assert!(begun.elapsed() < Duration::from_secs(120), "{what} never came: {:?}", gauges.read());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

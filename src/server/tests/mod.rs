@@ -29,6 +29,7 @@ use tokio::{
     runtime::LocalRuntime,
     time::{sleep, timeout},
 };
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::*;
 use crate::base::spawn::Tasks;
@@ -204,7 +205,10 @@ fn run_with<F: Future<Output = ()>>(
     tls: Option<TlsSource>,
     scene: impl FnOnce(Running) -> F,
 ) {
-    let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
+    // Not of other crates: h2 writes a line per frame, of all tests of the binary.
+    let ours = Targets::new().with_target("thalweg", tracing::Level::DEBUG);
+    let lines = tracing_subscriber::fmt::layer().with_test_writer();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).try_init();
     LocalRuntime::new().unwrap().block_on(async {
         let bound = bind(&Listen { host: "127.0.0.1".to_owned(), port: 0, tls: None }, 1).unwrap();
         let limits = Arc::new(ArcSwap::from_pointee(limits));

@@ -178,7 +178,7 @@ fn a_silent_connection_loses_no_request() {
             let scene = &scene;
             async move {
                 sleep(Duration::from_millis(20 * number)).await;
-                let sent = scene.send_within(Duration::from_secs(1), "/echo", &["x"]).await;
+                let sent = scene.send_within(Duration::from_secs(4), "/echo", &["x"]).await;
                 assert_eq!(all(&mut sent.unwrap().body).await, b"x", "{number}");
             }
         };

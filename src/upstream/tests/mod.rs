@@ -35,7 +35,7 @@ use crate::{
     telemetry::WorkerGauges,
 };
 
-const TEST_TIMEOUT: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A provider: its counters, and settings of its behaviour.
 #[derive(Clone, Default)]
