@@ -64,10 +64,10 @@ fn serve(pieces: &[&[u8]]) -> Vec<Served> {
         match &body {
             Some(_) => reader.read_body(BytesMut::from(*piece)),
             None => match reader.read_head(BytesMut::from(*piece), LIMITS) {
-                Ok(Some(head)) => {
-                    served.push((format!("{} {}", head.parts.method, head.parts.uri), None));
+                Ok(Some(parsed)) => {
+                    served.push((format!("{} {}", parsed.head.method, parsed.head.uri), None));
                     body = Some(Vec::new());
-                    persists = head.persists;
+                    persists = parsed.persists;
                 }
                 Ok(None) => continue,
                 Err(_) => return served,

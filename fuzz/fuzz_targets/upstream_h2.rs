@@ -16,10 +16,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH};
+use http::{Method, StatusCode, header::CONTENT_LENGTH};
 use libfuzzer_sys::fuzz_target;
 use thalweg::{
-    base::{ByteList, DeadlineKind},
+    base::{ByteList, DeadlineKind, HeaderFields},
     telemetry::WorkerGauges,
     upstream::{BaseUrl, Deadline, JSON, PoolSettings, Protocol, Request, SharedPools, Target, Upstream},
 };
@@ -122,7 +122,7 @@ async fn read(upstream: &Upstream, target: &Target, exchange: &Exchange) -> Opti
     if exchange.body > 0 {
         body.push(Bytes::from(vec![b'x'; exchange.body]));
     }
-    let headers = HeaderMap::new();
+    let headers = HeaderFields::new();
     let request =
         Request { method: Method::POST, path: "/chat", headers: &headers, accept: "*/*", content_type: JSON };
     let deadline = Deadline::new(DeadlineKind::Total, HEAD_TIMEOUT);

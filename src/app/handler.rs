@@ -4,10 +4,9 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::request::Parts;
 
 use crate::{
-    base::{DeadlineKind, FaultKind, Side},
+    base::{DeadlineKind, FaultKind, RequestHead, Side},
     proxy::Refusal,
     server::{Ambiguity, CutCause, Cuttable, Handler, Peer, PendingResponse, RefusalReason, RequestBody},
     web::{Body, Site, dialect_of},
@@ -21,7 +20,7 @@ impl Handler for SiteHandler {
     type Body = Body;
 
     // The future is built in its box, because each move of an unboxed future copies all of its state.
-    fn handle(&self, head: Parts, body: RequestBody, peer: Peer) -> PendingResponse<Body> {
+    fn handle(&self, head: RequestHead, body: RequestBody, peer: Peer) -> PendingResponse<Body> {
         let place = Box::new_uninit();
         let answer = Box::write(place, Rc::clone(&self.0).answer(head, body, Some(peer.address.ip())));
         Box::into_pin(answer)

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::{
     sync::mpsc::Receiver,
     time::{sleep, timeout, timeout_at},
@@ -23,7 +23,7 @@ use tokio::{
 
 use super::background::{Background, BackgroundTask};
 use crate::{
-    base::{ByteList, DeadlineKind, Episode},
+    base::{ByteList, DeadlineKind, Episode, HeaderFields},
     config::OtelSettings,
     relay::collect,
     routing::retry_after,
@@ -126,7 +126,7 @@ async fn send(upstream: &Upstream, settings: &OtelSettings, batch: &[Span]) -> R
         OtlpEncoding::Protobuf => ("application/x-protobuf", &b"application/x-protobuf"[..]),
         OtlpEncoding::Json => ("application/json", JSON),
     };
-    let headers = HeaderMap::new();
+    let headers = HeaderFields::new();
     let request =
         Request { method: Method::POST, path: "/v1/traces", headers: &headers, accept, content_type };
     let body = ByteList::from(bytes::Bytes::from(otlp::request(settings.encoding, &settings.service, batch)));

@@ -2,36 +2,28 @@
 //! `api-key` (Azure) and `x-goog-api-key` (Gemini, whose clients may also put it into the query as `key`).
 //! Clients and proxies in front may show several, of which some are for others, so each is a candidate.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use crate::base::HeaderFields;
 
 /// Tokens of a request that are looked at.
 const MAX_PRESENTED: usize = 8;
 
 /// The tokens as presented, in the order in which they count.
-pub fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    const KEYS: [HeaderName; 3] = [
-        HeaderName::from_static("x-api-key"),
-        HeaderName::from_static("api-key"),
-        HeaderName::from_static("x-goog-api-key"),
-    ];
-    let bearer = headers.get_all(header::AUTHORIZATION).into_iter().filter_map(|value| {
-        let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
+pub fn presented(headers: &HeaderFields) -> impl Iterator<Item = &[u8]> {
+    let bearer = headers.get_all("authorization").filter_map(|value| {
+        let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
     });
-    let keys = KEYS.into_iter().flat_map(|name| headers.get_all(name));
-    let tokens = bearer.chain(keys.map(|value| value.as_bytes().trim_ascii()));
+    let keys = ["x-api-key", "api-key", "x-goog-api-key"].into_iter().flat_map(|name| headers.get_all(name));
+    let tokens = bearer.chain(keys.map(<[u8]>::trim_ascii));
     tokens.filter(|token| !token.is_empty()).take(MAX_PRESENTED)
 }
 
 /// Presents the parameter `key` of a query among the headers, after the tokens that are there.
-pub fn present_parameter(headers: &mut HeaderMap, query: Option<&str>) {
+pub fn present_parameter(headers: &mut HeaderFields, query: Option<&str>) {
     let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let Some((_, token)) = pairs.find(|(name, _)| *name == "key") else { return };
     let token: Vec<u8> = percent_encoding::percent_decode_str(token).collect();
-    if let Ok(mut value) = HeaderValue::from_bytes(&token) {
-        value.set_sensitive(true);
-        headers.append(HeaderName::from_static("x-goog-api-key"), value);
-    }
+    headers.append("x-goog-api-key", token);
 }
 
 #[cfg(test)]
@@ -47,8 +39,7 @@ mod tests {
             (Some("key="), &["sk-1"]),
             (Some("key=%0a"), &["sk-1"]),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("x-goog-api-key", HeaderValue::from_static("sk-1"));
+            let mut headers = HeaderFields::from_iter([("x-goog-api-key", "sk-1")]);
             present_parameter(&mut headers, query);
             let found: Vec<_> =
                 presented(&headers).map(|token| std::str::from_utf8(token).unwrap()).collect();
@@ -76,19 +67,12 @@ mod tests {
                 &["sk-2", "sk-3"],
             ),
         ] {
-            let mut headers = HeaderMap::new();
-            for (name, value) in pairs {
-                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-            }
+            let headers: HeaderFields = pairs.iter().copied().collect();
             let found: Vec<_> =
                 presented(&headers).map(|token| std::str::from_utf8(token).unwrap()).collect();
             assert_eq!(found, tokens, "{pairs:?}");
         }
-        let header = |_| (HeaderName::from_static("x-api-key"), HeaderValue::from_static("sk"));
-        let mut many = HeaderMap::new();
-        for (name, value) in (0..100).map(header) {
-            many.append(name, value);
-        }
+        let many: HeaderFields = [("x-api-key", "sk"); 100].into_iter().collect();
         assert_eq!(presented(&many).count(), MAX_PRESENTED);
     }
 }

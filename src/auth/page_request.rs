@@ -8,17 +8,16 @@
 //! A link that a browser follows has no such header. For it a cookie may count where the answer only shows
 //! something, because another origin can neither read that answer nor change anything by the request.
 
-use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
+use http::{HeaderName, Uri, uri::Authority};
+
+use crate::base::{HeaderFields, field_text};
 
 /// The header that pages set.
 pub const PAGE_HEADER: HeaderName = HeaderName::from_static("x-thalweg-page");
 /// The browser's own statement (Fetch Metadata), on https and on loopback.
-const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SITE: &str = "sec-fetch-site";
 /// The browser's statements that it opens a document in a tab: no frame, picture, script or `fetch`.
-const OPENS: [(HeaderName, &str); 2] = [
-    (HeaderName::from_static("sec-fetch-mode"), "navigate"),
-    (HeaderName::from_static("sec-fetch-dest"), "document"),
-];
+const OPENS: [(&str, &str); 2] = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
 /// The cookie's name; the port follows, because browsers keep one set of cookies for all ports of a host.
 const COOKIE: &str = "thalweg-session";
 /// Cookies of a request that are looked at.
@@ -26,15 +25,15 @@ const MAX_COOKIES: usize = 16;
 
 /// Whether a page of this origin sent the request.
 #[must_use]
-pub fn is_of_own_page(uri: &Uri, headers: &HeaderMap) -> bool {
-    if !headers.contains_key(PAGE_HEADER) {
+pub fn is_of_own_page(uri: &Uri, headers: &HeaderFields) -> bool {
+    if !headers.contains(PAGE_HEADER) {
         return false;
     }
-    if headers.contains_key(SITE) {
-        return headers.get_all(SITE).iter().all(|site| site == "same-origin");
+    if headers.contains(SITE) {
+        return headers.get_all(SITE).all(|site| site == b"same-origin");
     }
-    headers.get_all(header::ORIGIN).iter().all(|origin| {
-        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    headers.get_all("origin").all(|origin| {
+        let origin = field_text(origin).and_then(|origin| origin.split_once("://"));
         origin.is_some_and(|(_, origin)| {
             asked_authority(uri, headers).is_some_and(|asked| asked.eq_ignore_ascii_case(origin))
         })
@@ -45,28 +44,27 @@ pub fn is_of_own_page(uri: &Uri, headers: &HeaderMap) -> bool {
 /// without Fetch Metadata (any, over plain HTTP from another machine) says so by its `Accept`; links of other
 /// sites come without the cookie then, by `SameSite`.
 #[must_use]
-pub fn is_opened_in_a_tab(headers: &HeaderMap) -> bool {
-    let all = |name: &HeaderName, wanted: &[&str]| {
-        headers.contains_key(name)
-            && headers.get_all(name).iter().all(|value| wanted.iter().any(|word| value == word))
+pub fn is_opened_in_a_tab(headers: &HeaderFields) -> bool {
+    let all = |name: &str, wanted: &[&str]| {
+        headers.contains(name)
+            && headers.get_all(name).all(|value| wanted.iter().any(|word| value == word.as_bytes()))
     };
-    if headers.contains_key(SITE) {
-        return all(&SITE, &["same-origin", "none"]) && OPENS.iter().all(|(name, word)| all(name, &[word]));
+    if headers.contains(SITE) {
+        return all(SITE, &["same-origin", "none"]) && OPENS.iter().all(|(name, word)| all(name, &[word]));
     }
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accepts.is_some_and(|accept| accept.contains("text/html")) && !headers.contains_key(header::ORIGIN)
+    let accepts = headers.text("accept");
+    accepts.is_some_and(|accept| accept.contains("text/html")) && !headers.contains("origin")
 }
 
 /// The host and port that the request names.
 #[must_use]
-pub fn asked_authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    host.or_else(|| uri.authority().map(Authority::as_str))
+pub fn asked_authority<'r>(uri: &'r Uri, headers: &'r HeaderFields) -> Option<&'r str> {
+    headers.text("host").or_else(|| uri.authority().map(Authority::as_str))
 }
 
 /// Whether the request names `localhost`, an IP address, or no host. A name that DNS points here is another.
 #[must_use]
-pub fn is_local_name(uri: &Uri, headers: &HeaderMap) -> bool {
+pub fn is_local_name(uri: &Uri, headers: &HeaderFields) -> bool {
     let Some(authority) = asked_authority(uri, headers) else { return true };
     let Ok(authority) = authority.parse::<Authority>() else { return false };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
@@ -74,9 +72,8 @@ pub fn is_local_name(uri: &Uri, headers: &HeaderMap) -> bool {
 }
 
 /// The cookies of sessions, of this gateway or of others on the same host.
-pub fn session_cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let pairs =
-        headers.get_all(header::COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+pub fn session_cookies(headers: &HeaderFields) -> impl Iterator<Item = &[u8]> {
+    let pairs = headers.get_all("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
     let values = pairs.filter_map(|pair| {
         let rest = pair.trim_ascii().strip_prefix(COOKIE.as_bytes())?;
         let at = rest.iter().position(|byte| *byte == b'=')?;
@@ -87,7 +84,7 @@ pub fn session_cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 /// The name of the cookie for the host and port that the request names.
 #[must_use]
-pub fn cookie_name(uri: &Uri, headers: &HeaderMap) -> String {
+pub fn cookie_name(uri: &Uri, headers: &HeaderFields) -> String {
     let authority = asked_authority(uri, headers).and_then(|asked| asked.parse::<Authority>().ok());
     match authority.and_then(|authority| authority.port_u16()) {
         Some(port) => format!("{COOKIE}-{port}"),
@@ -99,12 +96,8 @@ pub fn cookie_name(uri: &Uri, headers: &HeaderMap) -> String {
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(HeaderName::from_static(name), value.parse().unwrap());
-        }
-        headers
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderFields {
+        pairs.iter().copied().collect()
     }
 
     #[test]

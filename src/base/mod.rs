@@ -11,6 +11,7 @@
 //! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
 //! - [`pem`]: certificate and key files; [`base64`]: bytes as text; [`control`]: characters that change how a
 //!   text is shown
+//! - [`header_fields`]: the fields of a head; [`request_head`]: the head of a request
 //! - [`room`]: memory that busy times leave behind
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
@@ -23,12 +24,14 @@ pub mod episode;
 pub mod fault;
 pub mod gauge;
 pub mod glob;
+pub mod header_fields;
 pub mod id;
 pub mod keepalive;
 pub mod moment;
 pub mod network;
 pub mod origins;
 pub mod pem;
+pub mod request_head;
 pub mod rng;
 pub mod room;
 pub mod scale;
@@ -44,10 +47,12 @@ pub use endpoint::{Endpoint, EndpointSet};
 pub use episode::Episode;
 pub use fault::{Fault, FaultKind, Sent, Side, Stage};
 pub use gauge::{Gauge, GaugeGuard};
+pub use header_fields::{HeaderFields, field_text};
 pub use id::RequestId;
 pub use keepalive::keep_alive;
 pub use moment::Moment;
 pub use network::Network;
+pub use request_head::RequestHead;
 pub use rng::Rng;
 pub use secret::Secret;
 pub use ttl_map::TtlMap;

@@ -5,7 +5,6 @@
 use std::{cell::Cell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use serde_json::Value;
 use tokio::{
     sync::{Semaphore, watch},
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Episode, RequestId, id::IdSource, spawn::TaskSet},
+    base::{Endpoint, Episode, HeaderFields, RequestId, id::IdSource, spawn::TaskSet},
     database::DatabaseError,
     exchange::ClientInfo,
     proxy::{Gateway, SingleRequest},
@@ -252,7 +251,7 @@ impl RunningJob {
             };
             let request = SingleRequest {
                 id: id.clone(),
-                headers: HeaderMap::new(),
+                headers: HeaderFields::new(),
                 client: ClientInfo::default(),
                 principal: Some(principal),
                 endpoint: self.endpoint.1,

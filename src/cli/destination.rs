@@ -5,12 +5,12 @@
 
 use std::{future::poll_fn, path::PathBuf, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use tokio::runtime::{Builder, LocalOptions};
 
 use super::Failure;
 use crate::{
-    base::{ByteList, DeadlineKind, Secret},
+    base::{ByteList, DeadlineKind, HeaderFields, Secret},
     telemetry::WorkerGauges,
     upstream::{
         BaseUrl, Deadline, JSON, KeyHeader, PoolSettings, Protocol, Request, Response, SharedPools, Target,
@@ -76,7 +76,7 @@ pub(super) fn ask(
     path: &str,
     timeout: Duration,
 ) -> Result<(u16, Vec<u8>), Failure> {
-    let headers = HeaderMap::new();
+    let headers = HeaderFields::new();
     let request = Request { method, path, headers: &headers, accept: "application/json", content_type: JSON };
     let exchange = async {
         let upstream =

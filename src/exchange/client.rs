@@ -4,9 +4,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+use crate::base::{HeaderFields, field_text};
 
 #[derive(Clone, Debug, Default)]
 pub struct ClientInfo {
@@ -23,12 +21,12 @@ pub struct ClientInfo {
 impl ClientInfo {
     /// The client of a request before its body is read.
     #[must_use]
-    pub fn of(peer: Option<IpAddr>, headers: &HeaderMap) -> Self {
-        let lines = headers.get_all(&FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
+    pub fn of(peer: Option<IpAddr>, headers: &HeaderFields) -> Self {
+        let lines = headers.get_all("x-forwarded-for").filter_map(field_text);
         Self {
             peer,
             forwarded: lines.map(Box::from).collect(),
-            user_agent: headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).map(Box::from),
+            user_agent: headers.get("user-agent").map(Box::from),
             request_bytes: 0,
         }
     }
@@ -40,11 +38,9 @@ mod tests {
 
     #[test]
     fn a_client_is_described_by_its_headers() {
-        let mut headers = HeaderMap::new();
-        for line in [&b"10.0.0.1, 10.0.0.2"[..], b"\xff", b"10.0.0.3"] {
-            headers.append(FORWARDED_FOR.clone(), HeaderValue::from_bytes(line).unwrap());
-        }
-        headers.insert(header::USER_AGENT, HeaderValue::from_bytes(b"curl \xe9").unwrap());
+        let lines = [&b"10.0.0.1, 10.0.0.2"[..], b"\xff", b"10.0.0.3"];
+        let mut headers: HeaderFields = lines.iter().map(|line| ("x-forwarded-for", line)).collect();
+        headers.append("user-agent", b"curl \xe9");
         let client = ClientInfo::of(None, &headers);
         assert_eq!(client.forwarded, ["10.0.0.1, 10.0.0.2".into(), "10.0.0.3".into()] as [Box<str>; 2]);
         assert_eq!(client.user_agent.as_deref(), Some(&b"curl \xe9"[..]));

@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, future::poll_fn, io, rc::Rc, time::Duration};
 
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::{
     runtime::{Builder, LocalOptions},
     task::JoinHandle,
@@ -20,7 +20,7 @@ use super::{
     totals::{ErrorClass, LoadTotals},
 };
 use crate::{
-    base::{DeadlineKind, Deadlines, spawn::Tasks},
+    base::{DeadlineKind, Deadlines, HeaderFields, spawn::Tasks},
     telemetry::WorkerGauges,
     upstream::{Deadline, JSON, PoolSettings, Request, SharedPools, Upstream},
     wire::provider_error,
@@ -65,7 +65,7 @@ pub fn try_once(plan: &LoadPlan) -> io::Result<Result<(), String>> {
 async fn first_request(plan: &LoadPlan) -> Result<(), String> {
     let LoadPlan { target, dialect, body, stream, .. } = plan;
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
-    let headers = HeaderMap::new();
+    let headers = HeaderFields::new();
     let accept = if *stream { "text/event-stream" } else { "application/json" };
     let request =
         Request { method: Method::POST, path: dialect.path(), headers: &headers, accept, content_type: JSON };
@@ -207,7 +207,7 @@ impl LoadRun {
 
     async fn exchange(&self, from: LoadInstant) -> Result<(), ErrorClass> {
         let LoadPlan { target, dialect, body, stream, .. } = &self.plan;
-        let headers = HeaderMap::new();
+        let headers = HeaderFields::new();
         let request = LoadRequest {
             target,
             dialect: *dialect,

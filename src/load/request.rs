@@ -4,14 +4,14 @@
 use std::{cell::RefCell, future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 
 use super::{
     clock::LoadInstant,
     observer::{Observer, Recorder, StreamOutcome},
 };
 use crate::{
-    base::{DeadlineKind, Fault},
+    base::{DeadlineKind, Fault, HeaderFields},
     upstream::{Deadline, JSON, Request, Target, Upstream},
     wire::Dialect,
 };
@@ -23,7 +23,7 @@ pub struct LoadRequest<'a> {
     pub dialect: Dialect,
     /// Below the target's base URL.
     pub path: &'a str,
-    pub headers: &'a HeaderMap,
+    pub headers: &'a HeaderFields,
     pub body: Bytes,
     /// From sending to the response head.
     pub first_token_timeout: Duration,

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::model_list::{ListedModels, MAX_MODELS, ModelListForm};
 use crate::{
-    base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
+    base::{ByteList, DeadlineKind, Fault, FaultKind, HeaderFields, Sent, Stage},
     proxy::classify,
     relay::collect,
     routing::{CheckMethod, FailureClass, Probe},
@@ -164,7 +164,7 @@ async fn request_short_list(
     target: &Target,
     limit: Duration,
 ) -> Result<ModelsResponse, Fault> {
-    let headers = HeaderMap::new();
+    let headers = HeaderFields::new();
     let request = Request {
         method: Method::GET,
         path: "/models",
@@ -197,7 +197,7 @@ async fn request_models(
     let mut models = ListedModels::default();
     let mut path = "/models".to_owned();
     for _ in 0..MAX_PAGES {
-        let headers = HeaderMap::new();
+        let headers = HeaderFields::new();
         let request = Request {
             method: Method::GET,
             path: &path,
@@ -241,8 +241,7 @@ async fn request_dummy(
     target: &Target,
     limit: Duration,
 ) -> Result<(StatusCode, Bytes), Fault> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = HeaderFields::new();
     let request = Request {
         method: Method::POST,
         path: "/chat/completions",

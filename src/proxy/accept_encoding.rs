@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::base::HeaderFields;
+
 /// A weight of 1, in thousandths.
 const FULL: u16 = 1000;
 
@@ -42,7 +44,7 @@ impl CodingChoice {
     /// The choice for a request with these headers. Without the field any coding is acceptable by the letter,
     /// but a client that decodes one says so.
     #[must_use]
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderFields) -> Self {
         let weights = Weights::of(headers);
         let plain = weights.plain.or_else(|| weights.others.filter(|weight| *weight == 0));
         let best = ContentCoding::ALL
@@ -67,16 +69,16 @@ struct Weights {
 
 /// Whether a request takes gzip, whatever it prefers, and does not prefer the plain bytes.
 #[must_use]
-pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(headers: &HeaderFields) -> bool {
     let Weights { codings: [.., gzip], plain, others } = Weights::of(headers);
     gzip.or(others).is_some_and(|weight| weight > 0 && weight >= plain.unwrap_or(0))
 }
 
 impl Weights {
-    fn of(headers: &HeaderMap) -> Self {
+    fn of(headers: &HeaderFields) -> Self {
         let mut weights = Self::default();
-        for value in headers.get_all(header::ACCEPT_ENCODING) {
-            value.as_bytes().split(|byte| *byte == b',').for_each(|member| weights.note(member));
+        for value in headers.get_all("accept-encoding") {
+            value.split(|byte| *byte == b',').for_each(|member| weights.note(member));
         }
         weights
     }
@@ -136,11 +138,7 @@ mod tests {
     use super::*;
 
     fn choice(fields: &[&'static str]) -> CodingChoice {
-        let mut headers = HeaderMap::new();
-        for field in fields {
-            headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(field));
-        }
-        CodingChoice::of(&headers)
+        CodingChoice::of(&fields.iter().map(|field| ("accept-encoding", field)).collect())
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::request::Parts;
 
 use super::{call::Call, fault::Refusal, limit_headers::LimitHeaders, page_session, snapshot::Snapshot};
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
         self, Digest, Principal,
         limit::{Exceeded, Limit, LimitValues, Reservation, wait::Refused},
     },
+    base::RequestHead,
     ledger::{PricedTokens, Prices},
     routing::Plan,
     wire::{Dialect, Envelope, estimate},
@@ -42,7 +42,7 @@ impl ShownKey<'_> {
 ///
 /// # Errors
 /// The key is missing, unknown or expired (401), or the keys have not been read since the start (503).
-pub fn admit(snapshot: &Snapshot, head: &Parts) -> Result<Arc<Principal>, Box<Refusal>> {
+pub fn admit(snapshot: &Snapshot, head: &RequestHead) -> Result<Arc<Principal>, Box<Refusal>> {
     accept(snapshot, head, |_| true).map(|(principal, _)| principal)
 }
 
@@ -53,7 +53,7 @@ pub fn admit(snapshot: &Snapshot, head: &Parts) -> Result<Arc<Principal>, Box<Re
 /// As [`admit`].
 pub fn accept<'h>(
     snapshot: &Snapshot,
-    head: &'h Parts,
+    head: &'h RequestHead,
     wanted: impl Fn(&Principal) -> bool,
 ) -> Result<(Arc<Principal>, ShownKey<'h>), Box<Refusal>> {
     let (mut other, mut has_any, mut has_expired, mut has_unknown) = (None, false, false, false);

@@ -13,7 +13,7 @@ use super::{
     translation::AnswerBody,
 };
 use crate::{
-    base::{ByteList, Fault, FaultKind, Sent, Stage},
+    base::{ByteList, Fault, FaultKind, HeaderFields, Sent, Stage},
     cache::{
         ReplayPace, StoredAnswer,
         flight::{FlightEnd, FlightHead},
@@ -117,7 +117,7 @@ impl Answer {
         self,
         call: &mut Call,
         settings: CompressionSettings,
-        request: &HeaderMap,
+        request: &HeaderFields,
     ) -> Self {
         match self {
             Self::Whole(status, mut headers, body) => {

@@ -4,11 +4,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
 
 use super::{admission::ShownKey, snapshot::Snapshot};
 use crate::{
-    base::Endpoint,
+    base::{Endpoint, HeaderFields},
     cache::{AnswerKey, AnswerKeyBuilder},
     routing::Plan,
     wire::{Dialect, Edits, Envelope, splice},
@@ -22,7 +21,7 @@ pub(super) struct KeyedRequest<'a> {
     pub(super) endpoint: Endpoint,
     /// As it goes to a provider, with its query.
     pub(super) path: &'a str,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: &'a HeaderFields,
     /// The query as the client wrote it.
     pub(super) query: Option<&'a str>,
     pub(super) envelope: &'a Envelope,
@@ -55,10 +54,10 @@ impl KeyedRequest<'_> {
         key.add(self.path.as_bytes());
         key.add(self.envelope.model().as_bytes());
         key.add(if self.envelope.stream() == Some(true) { b"stream" } else { b"whole" });
-        for (name, value) in self.headers {
-            if !is_neutral(name.as_str(), is_shared) && self.passes_up(name) {
-                key.add(name.as_str().as_bytes());
-                key.add(value.as_bytes());
+        for (name, value) in self.headers.iter() {
+            if !is_neutral(name, is_shared) && self.passes_up(name) {
+                key.add(name.as_bytes());
+                key.add(value);
             }
         }
         if self.endpoint.is_gemini() {
@@ -72,7 +71,7 @@ impl KeyedRequest<'_> {
     }
 
     /// Whether a provider that may be asked is sent this header.
-    fn passes_up(&self, name: &HeaderName) -> bool {
+    fn passes_up(&self, name: &str) -> bool {
         let mut providers = self.plan.candidates().iter().map(|candidate| candidate.provider);
         providers.any(|provider| {
             let provider = self.snapshot.providers.get(provider);

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{ByteList, RequestId},
+    base::{ByteList, HeaderFields, RequestHead, RequestId},
     cache::{
         StoredAnswer,
         flight::{FlightFollower, FlightHead, FlightLeader},
@@ -71,7 +71,7 @@ pub struct Call {
 impl Call {
     /// A request that has just arrived. Its id is the client's, if it gave a valid one.
     pub fn open(
-        head: &Parts,
+        head: &RequestHead,
         peer: Option<IpAddr>,
         (route, dialect): (RequestRoute, Dialect),
         make_id: impl FnOnce() -> RequestId,
@@ -79,8 +79,7 @@ impl Call {
         in_flight: GaugeGuard,
     ) -> Self {
         let started = Instant::now();
-        let from_client =
-            head.headers.get(&REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
+        let from_client = head.headers.get("x-request-id").and_then(RequestId::from_client);
         let id = from_client.unwrap_or_else(make_id);
         let mut record = Box::new(RequestRecord::new(id.clone(), started, route));
         record.client = ClientInfo::of(peer, &head.headers);
@@ -88,7 +87,7 @@ impl Call {
             id,
             started,
             dialect,
-            has_origin: head.headers.contains_key(header::ORIGIN),
+            has_origin: head.headers.contains("origin"),
             head_only: head.method == Method::HEAD,
             asked: None,
             answered: None,
@@ -137,7 +136,7 @@ impl Call {
         self,
         (status, content_type, text): (StatusCode, &'static str, String),
         is_stored: bool,
-        request: &HeaderMap,
+        request: &HeaderFields,
         compression: CompressionSettings,
     ) -> Response<Body> {
         let mut headers = HeaderMap::new();

@@ -5,8 +5,9 @@ use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use http::{HeaderMap, HeaderValue, header::CONTENT_ENCODING};
 use tokio::task::yield_now;
+
+use crate::base::HeaderFields;
 
 /// Bytes of one step.
 const STEP: usize = 64 * 1024;
@@ -36,9 +37,9 @@ pub enum CodedBodyError {
 ///
 /// # Errors
 /// The coding is unknown, or there are several.
-pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, ()> {
+pub(super) fn coding(headers: &HeaderFields) -> Result<Option<Coding>, ()> {
     let mut found = None;
-    let names = headers.get_all(CONTENT_ENCODING).into_iter().map(HeaderValue::as_bytes);
+    let names = headers.get_all("content-encoding");
     for name in names.flat_map(|value| value.split(|byte| *byte == b',')) {
         let coding = match name.trim_ascii().to_ascii_lowercase().as_slice() {
             b"" | b"identity" => continue,
@@ -104,13 +105,11 @@ async fn collect(
 mod tests {
     use std::io::Write;
 
+    use super::*;
     use flate2::{
         Compression,
         write::{GzEncoder, ZlibEncoder},
     };
-    use http::HeaderMap;
-
-    use super::*;
 
     fn coded(coding: Coding, text: &[u8]) -> Bytes {
         match coding {
@@ -160,9 +159,7 @@ mod tests {
 
     #[test]
     fn names_one_coding_at_most() {
-        let of = |value: &'static str| {
-            coding(&HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(value))]))
-        };
+        let of = |value: &'static str| coding(&HeaderFields::from_iter([("content-encoding", value)]));
         assert_eq!([of("gzip"), of("X-GZIP")], [Ok(Some(Coding::Gzip)); 2]);
         assert_eq!([of("identity"), of("")], [Ok(None); 2]);
         assert_eq!(of("identity, zstd"), Ok(Some(Coding::Zstd)));

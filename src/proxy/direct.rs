@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{StatusCode, header::HeaderName, request::Parts};
+use http::StatusCode;
 use tokio::time::Duration;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     fault::Refusal,
 };
 use crate::{
-    base::{Endpoint, Fault, Moment, Stage},
+    base::{Endpoint, Fault, Moment, RequestHead, Stage},
     exchange::{ClientInfo, Outcome, RequestRoute, ResponseMode, StreamStats},
     routing::PlanRequest,
     wire::{self, Dialect, Usage},
@@ -49,7 +49,7 @@ impl Gateway {
     /// As for a completion: the key, its models, its limits.
     pub async fn direct(
         &self,
-        (head, client): (&Parts, &ClientInfo),
+        (head, client): (&RequestHead, &ClientInfo),
         template: &'static str,
         body: &Bytes,
         (provider, upstream_model): (&Arc<str>, &str),
@@ -59,7 +59,7 @@ impl Gateway {
         let route = RequestRoute::Completion { template, endpoint: Endpoint::ChatCompletions };
         // Each has an id of its own.
         let mut own = head.clone();
-        own.headers.remove(HeaderName::from_static("x-request-id"));
+        own.headers.remove("x-request-id");
         let mut call = self.open(&own, client.peer, route, DIALECT);
         call.note_key(&principal);
         let envelope = wire::envelope::read(body)?;

@@ -13,7 +13,7 @@ mod fields;
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::time::{Instant, timeout};
 
 use fields::Fields;
@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
+    base::RequestHead,
     base::{
         Endpoint, Moment,
         origins::{OriginMaker, OriginToken},
@@ -72,7 +73,7 @@ impl Gateway {
     pub async fn forward(
         &self,
         mut call: Call,
-        head: &mut Parts,
+        head: &mut RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
     ) -> Response<Body> {
@@ -86,7 +87,7 @@ impl Gateway {
         &self,
         call: &mut Call,
         snapshot: &Snapshot,
-        head: &Parts,
+        head: &RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
     ) -> Result<Answer, Box<Refusal>> {
@@ -192,7 +193,7 @@ impl Gateway {
         call: &mut Call,
         snapshot: &Snapshot,
         principal: &Principal,
-        (addressed, head): (&Addressed<'_>, &Parts),
+        (addressed, head): (&Addressed<'_>, &RequestHead),
     ) -> Result<(), Box<Refusal>> {
         let id = addressed.rest.split('/').next().unwrap_or_default();
         if !snapshot.may_name(principal, id.as_bytes()) {
@@ -370,7 +371,7 @@ fn check_model(
 }
 
 /// The path below a provider's base URL.
-fn upstream_path<'a>(addressed: &Addressed<'a>, head: &Parts) -> Result<Cow<'a, str>, Box<Refusal>> {
+fn upstream_path<'a>(addressed: &Addressed<'a>, head: &RequestHead) -> Result<Cow<'a, str>, Box<Refusal>> {
     let path = addressed.endpoint.path();
     let query = head.uri.query();
     if addressed.endpoint.is_gemini() {
@@ -427,7 +428,7 @@ fn providers_having<'a>(
 }
 
 /// Whether the query of a stored response asks for its events.
-fn asks_for_events(endpoint: Endpoint, head: &Parts) -> bool {
+fn asks_for_events(endpoint: Endpoint, head: &RequestHead) -> bool {
     let mut pairs = head.uri.query().unwrap_or_default().split('&');
     endpoint == Endpoint::StoredResponse && pairs.any(|pair| pair.eq_ignore_ascii_case("stream=true"))
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{Response, request::Parts};
+use http::Response;
 use tokio::time::Instant;
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Moment},
+    base::{Endpoint, Moment, RequestHead},
     exchange::{BackgroundPart, ResponseMode},
     relay::Mode,
     wire::{self, ModelUse},
@@ -52,7 +52,7 @@ impl Gateway {
     pub async fn complete(
         &self,
         mut call: Call,
-        head: &mut Parts,
+        head: &mut RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
     ) -> Response<Body> {
@@ -79,7 +79,7 @@ impl Gateway {
         &self,
         principal: Arc<Principal>,
         mut call: Call,
-        head: &mut Parts,
+        head: &mut RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
     ) -> Response<Body> {
@@ -95,7 +95,7 @@ impl Gateway {
         &self,
         call: Call,
         snapshot: &Snapshot,
-        head: &Parts,
+        head: &RequestHead,
         outcome: Result<Answer, Box<Refusal>>,
     ) -> Response<Body> {
         match outcome {
@@ -115,7 +115,7 @@ impl Gateway {
         call: &mut Call,
         snapshot: &Snapshot,
         (principal, shown): (Arc<Principal>, Option<ShownKey<'_>>),
-        head: &Parts,
+        head: &RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
     ) -> Result<Answer, Box<Refusal>> {

@@ -4,7 +4,6 @@
 use std::{cell::Cell, future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
 use http_body::{Body, Frame};
 use tokio::time::timeout;
 
@@ -13,7 +12,7 @@ use super::{
     decode::{self, CodedBodyError, Coding},
     fault::Refusal,
 };
-use crate::base::{DeadlineKind, Fault, FaultKind, Stage};
+use crate::base::{DeadlineKind, Fault, FaultKind, HeaderFields, Stage};
 
 /// Memory that a `Content-Length` alone may reserve.
 const MAX_RESERVE: usize = 1024 * 1024;
@@ -54,12 +53,12 @@ impl ReadBody {
 /// coding; or there is no memory for it in time.
 pub(super) async fn read(
     body: impl Incoming,
-    headers: &HeaderMap,
+    headers: &HeaderFields,
     limits: Intake,
     (memory, key): (&BodyMemory, &Arc<str>),
 ) -> Result<ReadBody, Box<Refusal>> {
     let limit = limits.body_size;
-    let coding = match headers.contains_key(&header::CONTENT_ENCODING) {
+    let coding = match headers.contains("content-encoding") {
         true => decode::coding(headers).map_err(|()| unknown_coding())?,
         false => None,
     };

@@ -34,10 +34,9 @@
 use std::{cell::RefCell, fmt, net::IpAddr, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::request::Parts;
 
 use crate::{
-    base::{Rng, id::IdSource},
+    base::{RequestHead, Rng, id::IdSource},
     exchange::{BackgroundCharges, CompletionQueue, RequestRoute},
     relay::DetachedStreams,
     telemetry::{Gauge, GaugeGuard, WorkerGauges},
@@ -174,7 +173,13 @@ impl Gateway {
 
     /// Begins a request's record. `dialect`: of its path, whatever the method; errors are given in it.
     #[must_use]
-    pub fn open(&self, head: &Parts, peer: Option<IpAddr>, route: RequestRoute, dialect: Dialect) -> Call {
+    pub fn open(
+        &self,
+        head: &RequestHead,
+        peer: Option<IpAddr>,
+        route: RequestRoute,
+        dialect: Dialect,
+    ) -> Call {
         Call::open(
             head,
             peer,

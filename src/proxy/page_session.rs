@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderName, HeaderValue, Method, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, header};
 
 use super::{fault::Refusal, snapshot::Snapshot};
 use crate::auth::{
@@ -12,6 +12,8 @@ use crate::auth::{
     page_request::{PAGE_HEADER, is_of_own_page, is_opened_in_a_tab, session_cookies},
     session::FoundSession,
 };
+
+use crate::base::RequestHead;
 
 /// The requests that a session may make, beside changes of a key ([`KEY`]). The last is a leg of a
 /// comparison.
@@ -50,7 +52,7 @@ fn takes_session(method: &Method, path: &str) -> bool {
 }
 
 /// Whether a session counts for the request: a page sent it, or a browser follows a link to a query.
-fn counts(head: &Parts) -> bool {
+fn counts(head: &RequestHead) -> bool {
     let (method, path) = (&head.method, head.uri.path());
     let is_link = *method == Method::GET && LINKED.contains(&path);
     (takes_session(method, path) && is_of_own_page(&head.uri, &head.headers))
@@ -59,7 +61,7 @@ fn counts(head: &Parts) -> bool {
 
 /// Asks the other replicas for the sessions of a request for which one counts. `None`: there is nothing to
 /// ask.
-pub fn refresh(snapshot: &Snapshot, head: &Parts) -> Option<impl Future<Output = ()>> {
+pub fn refresh(snapshot: &Snapshot, head: &RequestHead) -> Option<impl Future<Output = ()>> {
     let asks =
         snapshot.sessions.are_shared() && session_cookies(&head.headers).next().is_some() && counts(head);
     asks.then(|| {
@@ -70,7 +72,7 @@ pub fn refresh(snapshot: &Snapshot, head: &Parts) -> Option<impl Future<Output =
 
 /// The session of a request, and its key if that is still good. `None`: it shows none that counts.
 #[must_use]
-pub fn find(snapshot: &Snapshot, head: &Parts) -> Option<(FoundSession, Arc<Principal>)> {
+pub fn find(snapshot: &Snapshot, head: &RequestHead) -> Option<(FoundSession, Arc<Principal>)> {
     let session = snapshot.sessions.find(session_cookies(&head.headers), Instant::now())?;
     let principal = snapshot.keys.find_by(&snapshot.tokens, &session.key)?;
     (!principal.has_expired()).then_some((session, principal))
@@ -81,7 +83,7 @@ pub fn find(snapshot: &Snapshot, head: &Parts) -> Option<(FoundSession, Arc<Prin
 ///
 /// # Errors
 /// The session, or its key, has ended (401).
-pub(super) fn owner(snapshot: &Snapshot, head: &Parts) -> Option<Result<SessionOwner, Box<Refusal>>> {
+pub(super) fn owner(snapshot: &Snapshot, head: &RequestHead) -> Option<Result<SessionOwner, Box<Refusal>>> {
     session_cookies(&head.headers).next()?;
     if !counts(head) {
         return None;
@@ -93,7 +95,7 @@ pub(super) fn owner(snapshot: &Snapshot, head: &Parts) -> Option<Result<SessionO
 
 /// The headers by which the gateway asks itself with the session of this request.
 #[must_use]
-pub fn own_headers(head: &Parts) -> Vec<(HeaderName, HeaderValue)> {
+pub fn own_headers(head: &RequestHead) -> Vec<(HeaderName, HeaderValue)> {
     let cookies = session_cookies(&head.headers).filter_map(|cookie| {
         let mut value = HeaderValue::from_bytes(&[b"thalweg-session=", cookie].concat()).ok()?;
         value.set_sensitive(true);

@@ -1,12 +1,10 @@
 //! Decisions of a request before its first attempt: its trace, its candidates with the policy of its
 //! attempts, the strategy's name and the stream's mode. Sends nothing; `handle` calls these in order.
 
-use http::{HeaderValue, request::Parts};
-
 use super::{Gateway, call::Call, fault::Refusal, request_headers::RequestHeaders, snapshot::Snapshot};
 use crate::{
     auth::Principal,
-    base::{Endpoint, Moment},
+    base::{Endpoint, Moment, RequestHead},
     relay::Mode,
     routing::{AttemptPlan, Plan, PlanRequest, Policy, ResponseKind, Strategy},
     telemetry::Trace,
@@ -19,16 +17,14 @@ const TRACESTATE: &str = "tracestate";
 impl Gateway {
     /// Continues the client's trace or begins one, and makes the provider's request a part of it. Without
     /// traces the client's own header passes as it came.
-    pub(super) fn trace(&self, call: &mut Call, head: &mut Parts) {
+    pub(super) fn trace(&self, call: &mut Call, head: &mut RequestHead) {
         let Some(share) = self.traces else { return };
-        let parent = head.headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
+        let parent = head.headers.get(TRACEPARENT);
         let trace = Trace::of(parent, share, &mut self.rng.borrow_mut());
         if trace.parent.is_none() {
             head.headers.remove(TRACESTATE);
         }
-        if let Ok(value) = HeaderValue::from_str(&trace.traceparent()) {
-            head.headers.insert(TRACEPARENT, value);
-        }
+        head.headers.insert(TRACEPARENT, trace.traceparent());
         call.record().trace = Some(Box::new((trace, head.uri.path().into())));
     }
 

@@ -199,7 +199,7 @@ async fn whole(follower: &mut FlightFollower) -> Option<JoinedBody> {
 
 fn directive(headers: &RequestHeaders<'_>) -> Result<CacheDirective, Box<Refusal>> {
     // Lines of one name are one list (RFC 9110 section 5.3).
-    let lines: Vec<&[u8]> = headers.cache().map(HeaderValue::as_bytes).collect();
+    let lines: Vec<&[u8]> = headers.cache().collect();
     if lines.is_empty() {
         return Ok(CacheDirective::default());
     }
@@ -235,8 +235,7 @@ fn may_be_cached(request: &KeyedRequest<'_>) -> bool {
         && request.envelope.stream() == Some(true)
         && !gemini_path::asks_for_events(request.query);
     // A provider may answer a key that it has seen with the answer to another body.
-    let is_once =
-        ["idempotency-key", "x-idempotency-key"].iter().any(|name| request.headers.contains_key(*name));
+    let is_once = ["idempotency-key", "x-idempotency-key"].iter().any(|name| request.headers.contains(*name));
     !is_array && !is_once && (request.endpoint != Endpoint::Responses || leaves_nothing(request.body))
 }
 

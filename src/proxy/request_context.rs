@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, header::CONTENT_TYPE, request::Parts};
 use memchr::memmem::Finder;
 use tokio::time::Instant;
 
@@ -19,6 +18,7 @@ use super::{
     translation::{self, TranslatedCall, Translation, UntranslatedRequest, api_of},
 };
 use crate::{
+    base::RequestHead,
     base::{
         ByteList, Endpoint, Moment, RequestId,
         origins::{OriginMaker, OriginNote},
@@ -68,7 +68,7 @@ pub(super) struct RequestContext<'a> {
     pub(super) id: &'a RequestId,
     /// When the request arrived.
     pub(super) started: Instant,
-    pub(super) head: &'a Parts,
+    pub(super) head: &'a RequestHead,
     /// The path below a base URL, with the query that goes along; of Gemini's the part behind the model.
     pub(super) path: &'a str,
     pub(super) body: &'a Bytes,
@@ -220,7 +220,7 @@ impl RequestContext<'_> {
     pub(super) fn content_type(&self) -> &[u8] {
         match self.payload {
             Payload::Json(_) => JSON,
-            Payload::Form(_) => self.head.headers.get(CONTENT_TYPE).map_or(&[], HeaderValue::as_bytes),
+            Payload::Form(_) => self.head.headers.get("content-type").unwrap_or_default(),
             Payload::Nothing => &[],
         }
     }

@@ -7,10 +7,9 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue};
-
 use super::fault::Refusal;
 use crate::{
+    base::{HeaderFields, field_text},
     routing::{Strategy, settings::Sticky, strategy::StrategyDefaults},
     telemetry::TelemetrySettings,
     wire::Envelope,
@@ -33,27 +32,27 @@ pub(super) struct TraceOptions {
 /// The headers, found in one pass, because each look-up by name would cost as much as the pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestHeaders<'h> {
-    strategy: Option<&'h HeaderValue>,
-    litellm_timeout: Option<&'h HeaderValue>,
-    stainless_timeout: Option<&'h HeaderValue>,
-    stainless_read_timeout: Option<&'h HeaderValue>,
+    strategy: Option<&'h [u8]>,
+    litellm_timeout: Option<&'h [u8]>,
+    stainless_timeout: Option<&'h [u8]>,
+    stainless_read_timeout: Option<&'h [u8]>,
     /// Names of the conversation, the most exact first.
-    sessions: [Option<&'h HeaderValue>; 7],
+    sessions: [Option<&'h [u8]>; 7],
     /// With hyphens, and with underscores as in the body's field.
-    asgi: [Option<&'h HeaderValue>; 2],
-    trace: Option<&'h HeaderValue>,
-    digests: Option<&'h HeaderValue>,
+    asgi: [Option<&'h [u8]>; 2],
+    trace: Option<&'h [u8]>,
+    digests: Option<&'h [u8]>,
     /// Its lines.
-    cache: [Option<&'h HeaderValue>; 4],
+    cache: [Option<&'h [u8]>; 4],
 }
 
 impl<'h> RequestHeaders<'h> {
-    pub(super) fn of(headers: &'h HeaderMap) -> Self {
+    pub(super) fn of(headers: &'h HeaderFields) -> Self {
         let mut found = Self::default();
-        for (name, value) in headers {
+        for (name, value) in headers.iter() {
             let [claude_code, id, affinity, codex_thread, codex, old_conversation, old] = &mut found.sessions;
-            let Some(name) = name.as_str().strip_prefix('x') else {
-                let place = match name.as_str() {
+            let Some(name) = name.strip_prefix('x') else {
+                let place = match name {
                     "thread-id" => codex_thread,
                     "session-id" => codex,
                     "conversation_id" => old_conversation,
@@ -93,7 +92,7 @@ impl<'h> RequestHeaders<'h> {
     /// # Errors
     /// The value is neither true nor false.
     pub(super) fn asgi(&self) -> Result<Option<bool>, Box<Refusal>> {
-        match self.asgi.into_iter().flatten().next().map(HeaderValue::as_bytes) {
+        match self.asgi.into_iter().flatten().next() {
             None => Ok(None),
             Some(value) if value.eq_ignore_ascii_case(b"true") || value == b"1" => Ok(Some(true)),
             Some(value) if value.eq_ignore_ascii_case(b"false") || value == b"0" => Ok(Some(false)),
@@ -105,14 +104,12 @@ impl<'h> RequestHeaders<'h> {
     }
 
     /// The wishes about the answer cache, line by line.
-    pub(super) fn cache(&self) -> impl Iterator<Item = &'h HeaderValue> {
+    pub(super) fn cache(&self) -> impl Iterator<Item = &'h [u8]> {
         self.cache.into_iter().flatten()
     }
 
     pub(super) fn trace_options(&self, settings: &TelemetrySettings) -> TraceOptions {
-        let is_set = |value: Option<&HeaderValue>| {
-            value.is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
-        };
+        let is_set = |value: Option<&[u8]>| value.is_some_and(|value| matches!(value, b"1" | b"true"));
         TraceOptions { comment: is_set(self.trace), digests: settings.digests || is_set(self.digests) }
     }
 
@@ -122,7 +119,7 @@ impl<'h> RequestHeaders<'h> {
     /// The value names none; the message lists them.
     pub(super) fn strategy(&self, figures: StrategyDefaults) -> Result<Option<Strategy>, Box<Refusal>> {
         let Some(value) = self.strategy else { return Ok(None) };
-        let parsed = value.to_str().ok().and_then(|text| Strategy::parse(text, figures, duration));
+        let parsed = field_text(value).and_then(|text| Strategy::parse(text, figures, duration));
         parsed.map(Some).ok_or_else(|| {
             let message = "the header `x-thalweg-strategy` must be one of `race`, `race:3`, `hedge`, `hedge:300ms`, \
                            `hedge:p95`, `priority`, `weighted`, `adaptive`";
@@ -137,7 +134,7 @@ impl<'h> RequestHeaders<'h> {
     /// number may stand for up to one second more. OpenAI's Python client sends its longest pause between two
     /// bytes, which holds for the first byte, too.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        let read = |value: Option<&HeaderValue>| seconds(value?.to_str().ok()?, 1.0);
+        let read = |value: Option<&[u8]>| seconds(field_text(value?)?, 1.0);
         let rounded = |timeout: Duration| match timeout.subsec_nanos() {
             0 => timeout + Duration::from_secs(1),
             _ => timeout,
@@ -155,7 +152,7 @@ impl<'h> RequestHeaders<'h> {
             Sticky::Session => false,
             Sticky::Prefix => true,
         };
-        let header = self.sessions.into_iter().flatten().next().map(HeaderValue::as_bytes);
+        let header = self.sessions.into_iter().flatten().next();
         let identity = header.or_else(|| envelope.cache_key(body)).or_else(|| envelope.user_id(body));
         let prompt = || if by_prefix { envelope.prompt(body, MAX_PROMPT_PREFIX) } else { None };
         let identity = identity.or_else(prompt)?;
@@ -186,14 +183,11 @@ fn seconds(number: &str, scale: f64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
     use crate::{routing::strategy::HedgeDelay, wire::envelope};
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let header = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-        pairs.iter().copied().map(header).collect()
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderFields {
+        pairs.iter().copied().collect()
     }
 
     #[test]
@@ -215,7 +209,7 @@ mod tests {
 
     #[test]
     fn reads_how_long_a_client_waits() {
-        let timeout = |headers: &HeaderMap| RequestHeaders::of(headers).timeout();
+        let timeout = |headers: &HeaderFields| RequestHeaders::of(headers).timeout();
         assert_eq!(timeout(&headers(&[("x-stainless-timeout", "1")])), Some(Duration::from_secs(2)));
         assert_eq!(timeout(&headers(&[("x-stainless-timeout", "0.05")])), Some(Duration::from_millis(50)));
         assert_eq!(

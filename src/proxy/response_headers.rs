@@ -97,9 +97,9 @@ pub(super) fn retain_passed_headers(headers: &mut HeaderMap, forwarded: &Forward
         headers.remove(name.as_str());
     }
     let id = headers.remove(&REQUEST_ID);
-    let is_fixed = encode::forbids_change(headers);
+    let is_fixed = encode::forbids_change(encode::cache_control(headers));
     let removed: Vec<HeaderName> =
-        headers.keys().filter(|name| !forwarded.pass_down(name)).cloned().collect();
+        headers.keys().filter(|name| !forwarded.pass_down(name.as_str())).cloned().collect();
     for name in &removed {
         headers.remove(name);
     }

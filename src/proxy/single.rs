@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use http_body::{Frame, SizeHint};
 
 use super::{
@@ -25,32 +25,31 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Fault, RequestId},
+    base::{Endpoint, Fault, HeaderFields, RequestHead, RequestId},
     exchange::{ClientInfo, RequestRoute},
     wire::{ModelUse, envelope},
 };
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of a body whose sender has shown no key, and the time for it.
 const SHORT_BODY: usize = 16 * 1024;
 const SHORT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Headers of the batch that are not its items': they are about its own body, answer or connection. A key of
 /// idempotency would make all items one request at a provider that knows it.
-const OWN_HEADERS: [HeaderName; 13] = [
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::EXPECT,
-    header::HOST,
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::ORIGIN,
-    REQUEST_ID,
-    HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("x-idempotency-key"),
+const OWN_HEADERS: [&str; 13] = [
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "connection",
+    "expect",
+    "host",
+    "accept",
+    "accept-encoding",
+    "origin",
+    "x-request-id",
+    "idempotency-key",
+    "x-idempotency-key",
 ];
 
 /// One completion to ask for.
@@ -58,7 +57,7 @@ const OWN_HEADERS: [HeaderName; 13] = [
 pub struct SingleRequest {
     pub id: RequestId,
     /// The client's headers, its key among them.
-    pub headers: HeaderMap,
+    pub headers: HeaderFields,
     pub client: ClientInfo,
     /// `None`: the key is one of the headers.
     pub principal: Option<Arc<Principal>>,
@@ -110,7 +109,7 @@ impl Gateway {
     pub async fn read_body(
         &self,
         principal: &Principal,
-        head: &Parts,
+        head: &RequestHead,
         body: impl Incoming,
     ) -> Result<ReadBody, Box<Refusal>> {
         let memory = (&self.bodies, &principal.id);
@@ -121,7 +120,11 @@ impl Gateway {
     ///
     /// # Errors
     /// As for a completion.
-    pub async fn read_short_body(&self, head: &Parts, body: impl Incoming) -> Result<ReadBody, Box<Refusal>> {
+    pub async fn read_short_body(
+        &self,
+        head: &RequestHead,
+        body: impl Incoming,
+    ) -> Result<ReadBody, Box<Refusal>> {
         let intake = self.snapshot.load().intake;
         let intake = Intake {
             body_size: intake.body_size.min(SHORT_BODY),
@@ -166,20 +169,12 @@ impl Gateway {
     }
 }
 
-fn head_of(id: &RequestId, mut headers: HeaderMap, path: &'static str) -> Parts {
-    for name in OWN_HEADERS {
-        headers.remove(name);
-    }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(REQUEST_ID, id);
-    }
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = Method::POST;
-    head.uri = http::Uri::from_static(path);
-    head.headers = headers;
-    head
+fn head_of(id: &RequestId, mut headers: HeaderFields, path: &'static str) -> RequestHead {
+    headers.retain(|name, _| !OWN_HEADERS.contains(&name));
+    headers.append("content-type", "application/json");
+    headers.append("accept", "application/json");
+    headers.append("x-request-id", id.as_str());
+    RequestHead { method: Method::POST, uri: Uri::from_static(path), version: Version::HTTP_11, headers }
 }
 
 /// All of an answer, whose size `max_response_size` bounds.

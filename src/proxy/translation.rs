@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{fault::Refusal, secret_mask::SecretMask};
 use crate::{
-    base::{ByteList, Endpoint, Fault, FaultKind, RequestId, Sent, Stage},
+    base::{ByteList, Endpoint, Fault, FaultKind, HeaderFields, RequestId, Sent, Stage},
     dialect::{
         ApiDialect,
         answer::{self, StreamTranslator, TokenUsage, WholeError},
@@ -129,7 +129,7 @@ pub(super) enum NoAnswer {
 /// A request in the provider's dialect.
 pub(super) struct TranslatedCall {
     pub(super) body: ByteList,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: HeaderFields,
     pub(super) translation: Translation,
 }
 
@@ -140,7 +140,7 @@ impl Translation {
     /// The request is wrong in its own dialect, or cannot be said in the other.
     pub(super) fn of_request(
         (client, provider): (ApiDialect, ApiDialect),
-        (headers, body): (&HeaderMap, &[u8]),
+        (headers, body): (&HeaderFields, &[u8]),
         options: &RequestOptions<'_>,
         hides_usage: bool,
         id: &RequestId,
@@ -159,7 +159,9 @@ impl Translation {
         let mut headers = headers.clone();
         if provider == ApiDialect::Messages {
             let (name, value) = ANTHROPIC_VERSION;
-            headers.entry(name).or_insert(value);
+            if !headers.contains(&name) {
+                headers.append(name, value);
+            }
         }
         let translation = Self { client, provider, context, dropped: translated.dropped, id: id.clone() };
         let mut body = ByteList::new();

@@ -4,9 +4,10 @@
 use std::{error::Error, future::Future, pin::Pin};
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::Response;
 
 use super::{conn::RequestBody, cut::Cuttable, peer::Peer, refusal::RefusalReason};
+use crate::base::RequestHead;
 
 /// A response to come. Boxed, so that the memory that a handler needs before its response head is freed with
 /// the head.
@@ -21,7 +22,7 @@ pub trait Handler: Clone + 'static {
 
     /// Answers one request. A client that leaves before the response head drops the future; a client that
     /// leaves after it drops the response's body.
-    fn handle(&self, head: Parts, body: RequestBody, peer: Peer) -> PendingResponse<Self::Body>;
+    fn handle(&self, head: RequestHead, body: RequestBody, peer: Peer) -> PendingResponse<Self::Body>;
 
     /// The JSON body of a response that the server gives without [`Handler::handle`]. `path`: that of the
     /// request; `None`: it is not known.

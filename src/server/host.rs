@@ -2,14 +2,12 @@
 //! refused (RFC 9112 section 3.2, RFC 9110 section 4.2.4), because a proxy or a provider might read another
 //! one from it.
 
-use http::{HeaderMap, Uri, header};
+use http::Uri;
 
-/// Whether every host that the request names is one.
+/// Whether every host that the request names is one: in its target, or in its `host` fields.
 #[must_use]
-pub(super) fn names_hosts_only(uri: &Uri, headers: &HeaderMap) -> bool {
-    let is_host = |authority: &[u8]| is_host(authority);
-    uri.authority().is_none_or(|authority| is_host(authority.as_str().as_bytes()))
-        && headers.get_all(header::HOST).into_iter().all(|value| is_host(value.as_bytes()))
+pub(super) fn names_hosts_only<'f>(uri: &Uri, mut fields: impl Iterator<Item = &'f [u8]>) -> bool {
+    uri.authority().is_none_or(|authority| is_host(authority.as_str().as_bytes())) && fields.all(is_host)
 }
 
 /// Whether it is `uri-host [":" port]` (RFC 3986 section 3.2.2); empty: the target has no authority.

@@ -35,7 +35,7 @@ mod tests;
 pub use conn::RequestBody;
 pub use cut::{CutCause, Cuttable};
 pub use drain::{Drain, Phase};
-pub use h1::{HeadLimits, RefusedHead, RequestHead, RequestReader};
+pub use h1::{HeadLimits, ParsedHead, RefusedHead, RequestReader};
 pub use handler::{Handler, PendingResponse};
 pub use listen::{BindError, BoundListeners, ConnLimit, ServeOptions, TlsSource, bind, resolve, serve};
 pub use peer::Peer;

@@ -50,10 +50,9 @@ impl HeaderPattern {
 }
 
 impl ForwardedHeaders {
-    /// Whether a client's header goes to the provider.
+    /// Whether a client's header of this name, in lower case, goes to the provider.
     #[must_use]
-    pub fn pass_up(&self, name: &HeaderName) -> bool {
-        let name = name.as_str();
+    pub fn pass_up(&self, name: &str) -> bool {
         is_listed_up(name) || !self.request.is_empty() && self.extends_up(name)
     }
 
@@ -65,10 +64,9 @@ impl ForwardedHeaders {
         is_matched && !stays_below(name)
     }
 
-    /// Whether a provider's header goes to the client.
+    /// Whether a provider's header of this name, in lower case, goes to the client.
     #[must_use]
-    pub fn pass_down(&self, name: &HeaderName) -> bool {
-        let name = name.as_str();
+    pub fn pass_down(&self, name: &str) -> bool {
         let is_extended = || {
             self.response.iter().any(|pattern| match pattern {
                 HeaderPattern::Name(known) => **known == *name,

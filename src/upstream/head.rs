@@ -8,7 +8,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::target::{BaseUrl, KeyHeader, Target};
-use crate::http1::BodyFraming;
+use crate::{
+    base::{HeaderFields, field_text},
+    http1::BodyFraming,
+};
 
 /// Bytes of a response head.
 pub(super) const MAX_HEAD_SIZE: usize = 64 * 1024;
@@ -17,12 +20,11 @@ const MAX_HEADERS: usize = 128;
 
 /// The options of `Connection` headers: names of hop-by-hop headers, `close`, `keep-alive`.
 pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(header::CONNECTION)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+    connection_options(headers.get_all(header::CONNECTION).into_iter().map(HeaderValue::as_bytes))
+}
+
+fn connection_options<'f>(values: impl Iterator<Item = &'f [u8]>) -> impl Iterator<Item = &'f str> {
+    values.filter_map(field_text).flat_map(|value| value.split(',')).map(str::trim)
 }
 
 /// A request to a provider.
@@ -32,7 +34,7 @@ pub struct Request<'a> {
     /// Path below the target's base URL, with a leading slash; it may have a query.
     pub path: &'a str,
     /// The client's headers; those that may not pass are left out.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a HeaderFields,
     /// The `Accept` header to the provider.
     pub accept: &'static str,
     /// The body's type; empty: there is no body.
@@ -47,18 +49,18 @@ pub const JSON: &[u8] = b"application/json";
 pub(super) fn for_each_header<'a>(
     target: &'a Target,
     request: &'a Request<'_>,
-    mut emit: impl FnMut(&'a HeaderName, &'a [u8]),
+    mut emit: impl FnMut(&'a str, &'a [u8]),
 ) {
-    let hop_by_hop: Vec<&str> = named_by_connection(request.headers).collect();
-    let is_replaced = |name: &HeaderName| target.headers.iter().any(|(own, _)| own == name);
-    for (name, value) in request.headers {
-        let is_hop = hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
+    let hop_by_hop: Vec<&str> = connection_options(request.headers.get_all("connection")).collect();
+    let is_replaced = |name: &str| target.headers.iter().any(|(own, _)| own == name);
+    for (name, value) in request.headers.iter() {
+        let is_hop = hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name));
         if target.forwarded.pass_up(name) && !is_hop && !is_replaced(name) {
-            emit(name, value.as_bytes());
+            emit(name, value);
         }
     }
     for (name, value) in &target.headers {
-        emit(name, value.as_bytes());
+        emit(name.as_str(), value.as_bytes());
     }
 }
 
@@ -98,7 +100,7 @@ pub(super) fn write_request(target: &Target, request: &Request<'_>, body_length:
         head.extend_from_slice(request.content_type);
     }
     for_each_header(target, request, |name, value| {
-        for part in [b"\r\n", name.as_str().as_bytes(), b": ", value] {
+        for part in [b"\r\n", name.as_bytes(), b": ", value] {
             head.extend_from_slice(part);
         }
     });
@@ -139,9 +141,13 @@ pub(super) fn build_request(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_bytes(request.content_type)?);
     }
     let mut outcome = Ok(());
-    for_each_header(target, request, |name, value| match HeaderValue::from_bytes(value) {
-        Ok(value) => drop(headers.append(name.clone(), value)),
-        Err(error) => outcome = Err(error),
+    for_each_header(target, request, |name, value| {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        match (name, HeaderValue::from_bytes(value)) {
+            (Ok(name), Ok(value)) => drop(headers.append(name, value)),
+            (Err(error), _) => outcome = Err(error.into()),
+            (_, Err(error)) => outcome = Err(http::Error::from(error)),
+        }
     });
     outcome?;
     Ok(built)

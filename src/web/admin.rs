@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use http::{header, request::Parts};
+use http::header;
 
 use super::routes::Access;
 use crate::auth::{
@@ -18,6 +18,8 @@ use crate::proxy::{
     AdminAccess, Refusal, Snapshot,
     admission::{accept, admit, unavailable},
 };
+
+use crate::base::RequestHead;
 
 /// The listener of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub(super) fn authorize(
     access: Access,
     listener: ListenerRole,
     snapshot: &Snapshot,
-    head: &Parts,
+    head: &RequestHead,
 ) -> Result<(), Box<Refusal>> {
     match access {
         Access::Anyone => Ok(()),
@@ -60,7 +62,7 @@ pub(super) fn authorize(
 pub(super) fn event_scope(
     listener: ListenerRole,
     snapshot: &Snapshot,
-    head: &Parts,
+    head: &RequestHead,
 ) -> Result<Option<Arc<str>>, Box<Refusal>> {
     Ok(key_scope(listener, snapshot, head)?.map(|principal| Arc::clone(&principal.id)))
 }
@@ -72,7 +74,7 @@ pub(super) fn event_scope(
 pub(super) fn key_scope(
     listener: ListenerRole,
     snapshot: &Snapshot,
-    head: &Parts,
+    head: &RequestHead,
 ) -> Result<Option<Arc<Principal>>, Box<Refusal>> {
     match administrate(listener, snapshot, head) {
         Ok(()) => Ok(None),
@@ -91,7 +93,7 @@ pub(super) enum DetailScope {
 }
 
 /// The details that a request may see: an accepted key's, or an operator's.
-pub(super) fn detail(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> DetailScope {
+pub(super) fn detail(listener: ListenerRole, snapshot: &Snapshot, head: &RequestHead) -> DetailScope {
     match admit(snapshot, head) {
         Ok(principal) if principal.admin || principal.limits.models.is_empty() => DetailScope::All,
         Ok(principal) => DetailScope::OfKey(principal),
@@ -105,7 +107,7 @@ pub(super) fn detail(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) 
 /// # Errors
 /// Administration is closed or served by another listener (403), no administrator's key was shown (401, 403),
 /// or the stored keys, which may include one, have not been read (503).
-fn administrate(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> Result<(), Box<Refusal>> {
+fn administrate(listener: ListenerRole, snapshot: &Snapshot, head: &RequestHead) -> Result<(), Box<Refusal>> {
     if (listener, snapshot.administration) == (ListenerRole::Public, AdminAccess::Apart) {
         let message = "administration is served at the address of `admin_listen` only";
         return Err(Refusal::request(403, "administration_elsewhere", message));
@@ -149,7 +151,7 @@ pub(super) fn access_word(listener: ListenerRole, snapshot: &Snapshot) -> &'stat
 }
 
 /// Whether a request passes as an operator's without any key.
-pub(super) fn needs_no_key(listener: ListenerRole, snapshot: &Snapshot, head: &Parts) -> bool {
+pub(super) fn needs_no_key(listener: ListenerRole, snapshot: &Snapshot, head: &RequestHead) -> bool {
     access_word(listener, snapshot) == "open" && refuse_web_pages(head).is_ok()
 }
 
@@ -162,10 +164,9 @@ fn closed() -> Box<Refusal> {
 /// Refuses requests of web pages but the gateway's own where no key is required: a page in an operator's
 /// browser reaches loopback, either from another origin (it sends `origin`) or under its own name, which DNS
 /// rebinding points here (`host` is not local).
-fn refuse_web_pages(head: &Parts) -> Result<(), Box<Refusal>> {
+fn refuse_web_pages(head: &RequestHead) -> Result<(), Box<Refusal>> {
     let (uri, headers) = (&head.uri, &head.headers);
-    if is_local_name(uri, headers) && (!headers.contains_key(header::ORIGIN) || is_of_own_page(uri, headers))
-    {
+    if is_local_name(uri, headers) && (!headers.contains(header::ORIGIN) || is_of_own_page(uri, headers)) {
         return Ok(());
     }
     let message = "without an administrator's key, administration is not for web pages or under other names";
@@ -180,7 +181,7 @@ mod tests {
     fn a_page_in_a_browser_does_not_pass_without_a_key() {
         let asked = |name: &'static str, value: &'static str| {
             let (head, ()) = http::Request::builder().header(name, value).body(()).unwrap().into_parts();
-            refuse_web_pages(&head).is_ok()
+            refuse_web_pages(&head.into()).is_ok()
         };
         for host in ["127.0.0.1:9001", "[::1]:9001", "localhost", "LOCALHOST:1"] {
             assert!(asked("host", host), "{host}");

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, header};
 
 use super::{Body, pages::accepted, site::Site};
 use crate::{
     auth::Principal,
-    base::{Endpoint, RequestId},
+    base::{Endpoint, HeaderFields, RequestHead, RequestId},
     batch::{BatchAnswer, BatchForm, BatchRun, ItemFuture},
     proxy::{Call, Incoming, Refusal, SingleRequest, admission::admit},
     wire::batch_item::{self, BatchError},
@@ -19,7 +19,7 @@ impl Site {
     pub(super) async fn batch(
         self: Rc<Self>,
         mut call: Call,
-        head: Parts,
+        head: RequestHead,
         body: impl Incoming,
     ) -> Response<Body> {
         let prepared = self.prepare(&mut call, &head, body).await;
@@ -39,7 +39,7 @@ impl Site {
     async fn prepare(
         self: Rc<Self>,
         call: &mut Call,
-        head: &Parts,
+        head: &RequestHead,
         body: impl Incoming,
     ) -> Result<BatchRun, Box<Refusal>> {
         let principal = admit(&self.gateway.snapshot(), head)?;
@@ -83,7 +83,7 @@ fn width(asked: Option<u32>, most: u32, principal: &Principal) -> usize {
 
 /// The form of the greatest weight, of equal ones the first; without a word of any, a document (RFC 9110
 /// section 12.5.1).
-fn form(headers: &HeaderMap) -> BatchForm {
+fn form(headers: &HeaderFields) -> BatchForm {
     let (mut best, mut most) = (BatchForm::Document, 0.0);
     for (name, weight) in accepted(headers) {
         let form = match &*name {
@@ -113,9 +113,7 @@ mod tests {
 
     #[test]
     fn the_form_of_the_greatest_weight_is_given() {
-        let of = |accept: &'static str| {
-            form(&[(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect()).content_type()
-        };
+        let of = |accept: &'static str| form(&[("accept", accept)].into_iter().collect()).content_type();
         for (accept, form) in [
             ("*/*", BatchForm::Document),
             ("application/x-ndjson, application/json", BatchForm::Lines),

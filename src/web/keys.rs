@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Instant, time::SystemTime};
 
-use http::request::Parts;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
@@ -19,6 +18,7 @@ use crate::{
         Digest, KeyAnswer, KeyDeskError, KeyEditor, Principal, StoreError, StoredKey, generate,
         key_facts::{amount, facts, limits_as_json, state_by},
     },
+    base::RequestHead,
     proxy::{Incoming, Refusal, Snapshot, admission::unavailable},
 };
 
@@ -28,7 +28,7 @@ type KeyResult = Result<ManagedReply, Box<Refusal>>;
 
 impl Site {
     /// `GET /v1/keys`.
-    pub(super) async fn list_keys(&self, head: &Parts) -> KeyResult {
+    pub(super) async fn list_keys(&self, head: &RequestHead) -> KeyResult {
         let snapshot = self.gateway.snapshot();
         let scope = admin::key_scope(self.parts.listener, &snapshot, head)?;
         let desk = self.parts.keys.clone();
@@ -66,7 +66,7 @@ impl Site {
     }
 
     /// `POST /v1/keys`.
-    pub(super) async fn make_key(&self, head: &Parts, body: impl Incoming) -> KeyResult {
+    pub(super) async fn make_key(&self, head: &RequestHead, body: impl Incoming) -> KeyResult {
         let change = self.read_change(head, body, KeyRequest::Make).await?;
         let now = SystemTime::now();
         let name = change.name.clone().unwrap_or_default();
@@ -80,7 +80,7 @@ impl Site {
     }
 
     /// `POST /v1/keys/{id}`.
-    pub(super) async fn limit_key(&self, head: &Parts, id: &str, body: impl Incoming) -> KeyResult {
+    pub(super) async fn limit_key(&self, head: &RequestHead, id: &str, body: impl Incoming) -> KeyResult {
         let change = self.read_change(head, body, KeyRequest::Limit).await?;
         let (id, now) = (id.to_owned(), SystemTime::now());
         self.change(async move |editor: &mut KeyEditor| {
@@ -91,7 +91,7 @@ impl Site {
     }
 
     /// `POST /v1/keys/{id}/rotate`.
-    pub(super) async fn rotate_key(&self, head: &Parts, rest: &str, body: impl Incoming) -> KeyResult {
+    pub(super) async fn rotate_key(&self, head: &RequestHead, rest: &str, body: impl Incoming) -> KeyResult {
         let change = self.read_change(head, body, KeyRequest::Rotate).await?;
         let id = rest.split('/').next().unwrap_or_default().to_owned();
         let secret = generate::make("").map_err(no_randomness)?.token;
@@ -106,7 +106,7 @@ impl Site {
     }
 
     /// `DELETE /v1/keys/{id}`. Administration must not be closed by a slip of the hand.
-    pub(super) async fn revoke_key(&self, head: &Parts, id: &str) -> KeyResult {
+    pub(super) async fn revoke_key(&self, head: &RequestHead, id: &str) -> KeyResult {
         let snapshot = self.gateway.snapshot();
         admin::authorize(Access::Operator, self.parts.listener, &snapshot, head)?;
         let id = id.to_owned();
@@ -127,7 +127,7 @@ impl Site {
     /// The body of an operator's request.
     async fn read_change(
         &self,
-        head: &Parts,
+        head: &RequestHead,
         body: impl Incoming,
         request: KeyRequest,
     ) -> Result<KeyChange, Box<Refusal>> {

@@ -3,11 +3,12 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::{Body, routes::ManagedPage, site::Site};
 use crate::{
+    base::RequestHead,
     exchange::Outcome,
     proxy::{Call, Incoming, Refusal},
 };
@@ -23,7 +24,7 @@ impl Site {
         self: Rc<Self>,
         (page, rest): (ManagedPage, &str),
         mut call: Call,
-        head: Parts,
+        head: RequestHead,
         body: impl Incoming,
     ) -> Response<Body> {
         let reply = match page {

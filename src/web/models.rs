@@ -8,12 +8,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use crate::{
     auth::KeyLimits,
+    base::RequestHead,
     base::time::Rfc3339,
     proxy::{Refusal, Snapshot},
     routing::OfferedModel,
@@ -41,8 +41,8 @@ struct VisibleModel<'a> {
 
 /// Whether a request is for Anthropic's form.
 #[must_use]
-pub(super) fn is_for_anthropic(head: &Parts) -> bool {
-    head.headers.contains_key("anthropic-version")
+pub(super) fn is_for_anthropic(head: &RequestHead) -> bool {
+    head.headers.contains("anthropic-version")
 }
 
 /// The list of all offered models that a key with these limits may use.
@@ -52,7 +52,7 @@ pub(super) fn is_for_anthropic(head: &Parts) -> bool {
 pub(super) fn list(
     snapshot: &Snapshot,
     limits: &KeyLimits,
-    (dialect, head): (Dialect, &Parts),
+    (dialect, head): (Dialect, &RequestHead),
 ) -> Result<Value, Box<Refusal>> {
     let query = head.uri.query().unwrap_or_default();
     let offered = snapshot.catalog.offered();

@@ -1,14 +1,13 @@
 //! Requests to reload the configuration (S2.6). A worker passes the request to the one task that reloads
 //! and waits for its outcome. The queue of requests is bounded, and reloads run one after another.
 
-use http::request::Parts;
 use serde_json::Value;
 use tokio::sync::{
     mpsc::{Receiver, Sender, channel},
     oneshot,
 };
 
-use crate::proxy::Refusal;
+use crate::{base::RequestHead, proxy::Refusal};
 
 /// Requests that may wait.
 const MAX_WAITING: usize = 16;
@@ -47,7 +46,7 @@ pub enum ReloadOutcome {
 }
 
 /// The work of `POST /v1/reload`: with `?check=true` a report of the changes only.
-pub(super) fn work(head: &Parts) -> ReloadWork {
+pub(super) fn work(head: &RequestHead) -> ReloadWork {
     let mut query = head.uri.query().unwrap_or_default().split('&');
     let is_check = query.any(|part| matches!(part, "check" | "check=true" | "check=1"));
     if is_check { ReloadWork::Check } else { ReloadWork::Apply }

@@ -2,7 +2,7 @@
 //! picture.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
     Body,
@@ -11,6 +11,7 @@ use super::{
     site::Site,
 };
 use crate::{
+    base::RequestHead,
     exchange::Outcome,
     proxy::{Call, Refusal},
 };
@@ -21,7 +22,7 @@ pub(super) const PICTURE: &str = "image/svg+xml";
 
 impl Site {
     /// `name`: the number, with or without an ending.
-    pub(super) fn kept_run(&self, call: Call, name: &str, head: &Parts) -> Response<Body> {
+    pub(super) fn kept_run(&self, call: Call, name: &str, head: &RequestHead) -> Response<Body> {
         let Some((id, form)) = name.split_once('.') else { return self.document(call, Document::Run, head) };
         let found = self.parts.runs.find(id).and_then(|run| match form {
             "json" => Some(("application/json", serde_json::to_vec(&*run).unwrap_or_default())),

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,11 +21,10 @@ use crate::{
         page_request::{cookie_name, is_local_name, is_of_own_page, session_cookies},
         session::SESSION_LIFE,
     },
+    base::{HeaderFields, RequestHead},
     exchange::client_address::client_address,
     proxy::{Call, Incoming, Refusal, Snapshot, admission::unavailable, page_session},
 };
-
-const PROTOCOL: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The body of a sign-in: a key, or the code of a link.
 #[derive(Deserialize)]
@@ -38,7 +37,7 @@ enum SignIn {
 impl Site {
     /// `GET /session`: whether a page is signed in, and as which key. Never an error, because it is asked
     /// first.
-    pub(super) fn session(&self, head: &Parts) -> ManagedReply {
+    pub(super) fn session(&self, head: &RequestHead) -> ManagedReply {
         let snapshot = self.gateway.snapshot();
         let is_own = is_of_own_page(&head.uri, &head.headers);
         let found = page_session::find(&snapshot, head).filter(|_| is_own);
@@ -65,7 +64,7 @@ impl Site {
     pub(super) async fn sign_in(
         &self,
         call: &mut Call,
-        head: &Parts,
+        head: &RequestHead,
         body: impl Incoming,
     ) -> Result<ManagedReply, Box<Refusal>> {
         if !is_of_own_page(&head.uri, &head.headers) {
@@ -100,7 +99,7 @@ impl Site {
     ///
     /// # Errors
     /// No page sent it (403).
-    pub(super) async fn sign_out(&self, head: &Parts) -> Result<ManagedReply, Box<Refusal>> {
+    pub(super) async fn sign_out(&self, head: &RequestHead) -> Result<ManagedReply, Box<Refusal>> {
         if !is_of_own_page(&head.uri, &head.headers) {
             return Err(not_of_a_page());
         }
@@ -129,10 +128,9 @@ impl Site {
 
     /// Whether the browser speaks TLS: with this listener, or with a proxy, by the word of the browser itself
     /// or of a trusted proxy.
-    fn is_secure(&self, snapshot: &Snapshot, call: &mut Call, headers: &HeaderMap) -> bool {
-        let begins = |name, scheme: &str| {
-            let value: Option<&HeaderValue> = headers.get(name);
-            value.is_some_and(|value| value.as_bytes().starts_with(scheme.as_bytes()))
+    fn is_secure(&self, snapshot: &Snapshot, call: &mut Call, headers: &HeaderFields) -> bool {
+        let begins = |name: &str, scheme: &str| {
+            headers.get(name).is_some_and(|value| value.starts_with(scheme.as_bytes()))
         };
         let peer = call.record().client.peer;
         let trusts = || {
@@ -141,7 +139,7 @@ impl Site {
             })
         };
         let by_listener = self.parts.listener == ListenerRole::Public && self.parts.telemetry.tls;
-        by_listener || begins(header::ORIGIN, "https://") || (begins(PROTOCOL, "https") && trusts())
+        by_listener || begins("origin", "https://") || (begins("x-forwarded-proto", "https") && trusts())
     }
 }
 
@@ -155,7 +153,7 @@ fn too_many_sign_ins(after: Duration) -> Box<Refusal> {
 /// The key of a sign-in.
 fn owner(
     snapshot: &Snapshot,
-    head: &Parts,
+    head: &RequestHead,
     sign_in: &SignIn,
     now: Instant,
 ) -> Result<(Digest, std::sync::Arc<Principal>), Box<Refusal>> {
@@ -181,7 +179,7 @@ fn owner(
 }
 
 /// The header that sets the cookie for this long; for no time it removes the cookie.
-fn set_cookie(head: &Parts, value: &str, seconds: u64, is_secure: bool) -> Option<HeaderValue> {
+fn set_cookie(head: &RequestHead, value: &str, seconds: u64, is_secure: bool) -> Option<HeaderValue> {
     let name = cookie_name(&head.uri, &head.headers);
     let secure = if is_secure { "; Secure" } else { "" };
     let text = format!("{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");

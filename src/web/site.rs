@@ -5,7 +5,7 @@
 
 use std::{fmt, net::IpAddr, rc::Rc};
 
-use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     auth::{KeyDesk, credential},
-    base::{ByteList, Endpoint},
+    base::{ByteList, Endpoint, RequestHead},
     batch::{BatchDesk, BatchSettings},
     cluster::DocumentBoard,
     exchange::{Outcome, RunningBoard},
@@ -92,7 +92,7 @@ impl Site {
     /// completes as one that its client left.
     pub async fn answer(
         self: Rc<Self>,
-        mut head: Parts,
+        mut head: RequestHead,
         body: impl Incoming,
         peer: Option<IpAddr>,
     ) -> Response<Body> {
@@ -151,7 +151,7 @@ impl Site {
         &self,
         call: Call,
         (model, streams): (Option<String>, bool),
-        mut head: Parts,
+        mut head: RequestHead,
         body: impl Incoming,
     ) -> Response<Body> {
         let is_array = streams && !gemini_path::asks_for_events(head.uri.query());
@@ -181,7 +181,7 @@ impl Site {
     fn accept<'p>(
         &self,
         found: Option<RouteMatch<'p>>,
-        head: &Parts,
+        head: &RequestHead,
     ) -> Result<RouteMatch<'p>, Box<Refusal>> {
         let ignores_upgrade = found.is_some_and(|found| found.route.ignores_upgrade(&head.method));
         if asks_for_websocket(&head.headers) && !ignores_upgrade {
@@ -205,7 +205,7 @@ impl Site {
         page: Page,
         mut call: Call,
         found: RouteMatch<'_>,
-        head: &Parts,
+        head: &RequestHead,
     ) -> Response<Body> {
         let (parts, snapshot) = (&self.parts, self.gateway.snapshot());
         let compression = snapshot.compression;
@@ -289,11 +289,11 @@ impl Site {
 
 /// Whether a request that is no completion comes from a client of Google's, which asks for models and unknown
 /// methods at OpenAI's paths, too.
-fn is_googles_client(dialect: Dialect, found: Option<RouteMatch<'_>>, head: &Parts) -> bool {
+fn is_googles_client(dialect: Dialect, found: Option<RouteMatch<'_>>, head: &RequestHead) -> bool {
     let names = ["x-goog-api-client", "x-goog-api-key"];
     dialect == Dialect::ChatCompletions
         && found.is_none_or(|found| matches!(found.route.operation, Operation::Page(_)))
-        && names.iter().any(|name| head.headers.contains_key(*name))
+        && names.iter().any(|name| head.headers.contains(*name))
 }
 
 impl Reply {

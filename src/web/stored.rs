@@ -4,13 +4,14 @@
 use std::{ops::RangeInclusive, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::{Body, file_body::FileBody, routes::StoredPage, site::Site};
 use crate::{
     auth::Principal,
+    base::RequestHead,
     batch::{BatchDesk, BatchSettings, BatchStatus, ENDPOINTS, StoredFile, Upload},
     proxy::{Call, Incoming, Refusal, admission::admit},
     wire::form::{self, FormPart},
@@ -41,7 +42,7 @@ struct StoredRequest<'a> {
     principal: &'a Principal,
     /// The id in the path; empty: there is none.
     id: &'a str,
-    head: &'a Parts,
+    head: &'a RequestHead,
 }
 
 impl Site {
@@ -49,7 +50,7 @@ impl Site {
         self: Rc<Self>,
         (page, rest): (StoredPage, String),
         mut call: Call,
-        head: Parts,
+        head: RequestHead,
         body: impl Incoming,
     ) -> Response<Body> {
         let reply = self.stored_reply((page, &rest), &mut call, &head, body).await;
@@ -74,7 +75,7 @@ impl Site {
         &self,
         (page, rest): (StoredPage, &str),
         call: &mut Call,
-        head: &Parts,
+        head: &RequestHead,
         body: impl Incoming,
     ) -> Result<StoredReply, Box<Refusal>> {
         let desk = self.parts.desk.as_ref().ok_or_else(off)?;
@@ -109,8 +110,7 @@ impl StoredRequest<'_> {
     }
 
     async fn upload(&self, body: &Bytes, settings: &BatchSettings) -> Result<StoredReply, Box<Refusal>> {
-        let content_type =
-            self.head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let content_type = self.head.headers.get("content-type").unwrap_or_default();
         let parts = form::parts(content_type, body)
             .map_err(|error| Refusal::request(400, "invalid_request", error.to_string()))?;
         let part = |name: &'static str| {

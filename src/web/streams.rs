@@ -4,7 +4,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     Body, admin,
@@ -14,14 +14,22 @@ use super::{
     site::Site,
     statistics::{asks_for_all, asks_for_running},
 };
-use crate::proxy::{Call, Refusal, Snapshot};
+use crate::{
+    base::{HeaderFields, RequestHead},
+    proxy::{Call, Refusal, Snapshot},
+};
 
 /// When to try again a comparison that was refused because another one runs.
 const RETRY_AFTER: Duration = Duration::from_secs(15);
 
 impl Site {
     /// `GET /events`. The request completes with its head; the events go on until the client leaves.
-    pub(super) fn events(self: Rc<Self>, call: Call, snapshot: &Snapshot, head: &Parts) -> Response<Body> {
+    pub(super) fn events(
+        self: Rc<Self>,
+        call: Call,
+        snapshot: &Snapshot,
+        head: &RequestHead,
+    ) -> Response<Body> {
         let subscribed = admin::event_scope(self.parts.listener, snapshot, head).and_then(|scope| {
             let bus = &self.parts.telemetry.bus;
             let query = head.uri.query().unwrap_or_default();
@@ -51,7 +59,7 @@ impl Site {
         self: Rc<Self>,
         mut call: Call,
         snapshot: &Snapshot,
-        head: &Parts,
+        head: &RequestHead,
     ) -> Response<Body> {
         let mut params = match compare::parameters(head) {
             Ok(params) => params,
@@ -118,7 +126,7 @@ impl Site {
     async fn targets(
         &self,
         snapshot: &Snapshot,
-        head: &Parts,
+        head: &RequestHead,
         params: &mut Params,
     ) -> Result<compare::Context, Box<Refusal>> {
         let own = &self.parts.own;
@@ -135,7 +143,6 @@ impl Site {
 }
 
 /// Whether the client accepts server-sent events.
-fn wants_events(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("text/event-stream"))
+fn wants_events(headers: &HeaderFields) -> bool {
+    headers.text("accept").is_some_and(|accept| accept.contains("text/event-stream"))
 }

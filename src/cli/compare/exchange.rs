@@ -4,11 +4,11 @@
 
 use std::future::poll_fn;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::{
-    base::{ByteList, DeadlineKind, Deadlines},
+    base::{ByteList, DeadlineKind, Deadlines, HeaderFields},
     cli::{Failure, destination::error_message},
     telemetry::WorkerGauges,
     upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
@@ -34,7 +34,7 @@ async fn exchange(
 ) -> Result<CompareReport, Failure> {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
     let path = format!("{}?{}", compare::PATH, params.query());
-    let headers = HeaderMap::new();
+    let headers = HeaderFields::new();
     let request = Request {
         method: Method::GET,
         path: &path,

@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::mpsc::Sender,
@@ -12,7 +12,7 @@ use tokio::{
 
 use super::view::{EndedRequest, LostEvents, TopSums, TopView};
 use crate::{
-    base::{ByteList, DeadlineKind},
+    base::{ByteList, DeadlineKind, HeaderFields},
     cli::destination::error_message,
     telemetry::WorkerGauges,
     upstream::{Deadline, PoolSettings, Request, SharedPools, Target, Upstream},
@@ -85,7 +85,7 @@ pub(super) async fn follow(target: Target, path: &'static str, news: Sender<Feed
 
 async fn subscribe(target: &Target, path: &str, news: &Sender<FeedNews>) -> FeedEnd {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
-    let headers = HeaderMap::new();
+    let headers = HeaderFields::new();
     let accept = "text/event-stream";
     let request = Request { method: Method::GET, path, headers: &headers, accept, content_type: &[] };
     let deadline = Deadline::new(DeadlineKind::FirstToken, CONNECT_TIMEOUT);

@@ -1,10 +1,9 @@
 //! The fields of a request to a further endpoint: of JSON, of a form, or of no body.
 
 use bytes::Bytes;
-use http::{HeaderValue, header::CONTENT_TYPE, request::Parts};
 
 use crate::{
-    base::Endpoint,
+    base::{Endpoint, RequestHead},
     proxy::{admission::TokenEstimate, fault::Refusal, request_context::Payload},
     wire::{self, Envelope, Form, FormError, ModelUse, estimate},
 };
@@ -21,14 +20,14 @@ impl Fields {
     /// `given`: the model that the path names.
     pub(super) fn read(
         endpoint: Endpoint,
-        head: &Parts,
+        head: &RequestHead,
         body: &Bytes,
         given: Option<&str>,
     ) -> Result<Self, Box<Refusal>> {
         if let Some(model) = given.filter(|_| endpoint.is_gemini()) {
             return Ok(Self::Json(Box::new(wire::envelope::read_gemini(body, model, false)?)));
         }
-        let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let content_type = head.headers.get("content-type").unwrap_or_default();
         let model_use = endpoint.model_use();
         if body.is_empty() && model_use == ModelUse::None {
             return Ok(Self::Nothing);

@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 
 use super::{
     body::H1ResponseBody,
-    head::{RefusedHead, RequestHead},
+    head::{ParsedHead, RefusedHead},
     linger::linger,
     reader::HeadLimits,
     response::{ResponseEnd, ResponseForm, ResponseWriter},
@@ -111,7 +111,7 @@ impl<H: Handler> Future for Connection<H> {
 }
 
 impl<H: Handler> Connection<H> {
-    fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, RefusedHead>> {
+    fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Option<ParsedHead>, RefusedHead>> {
         self.wire.borrow_mut().poll_head(cx, || {
             let limits = self.record.limits();
             HeadLimits { bytes: limits.head_size, fields: limits.header_count }
@@ -123,11 +123,12 @@ impl<H: Handler> Connection<H> {
         self.record.fate() == ConnFate::Live || self.wire.borrow().reader.has_begun()
     }
 
-    fn begin(&self, head: RequestHead) -> ConnPhase<H> {
+    fn begin(&self, parsed: ParsedHead) -> ConnPhase<H> {
         let in_flight = self.record.begin_request();
-        let form = ResponseForm::new(&head.parts, head.persists);
+        let form = ResponseForm::new(&parsed.head, parsed.persists);
         let body = RequestBody::h1(H1RequestBody::new(&self.wire));
-        ConnPhase::Answer { answer: self.handler.handle(head.parts, body, self.record.peer), in_flight, form }
+        let answer = self.handler.handle(parsed.head, body, self.record.peer);
+        ConnPhase::Answer { answer, in_flight, form }
     }
 
     fn respond(&mut self, response: http::Response<H::Body>) -> ConnPhase<H> {

@@ -3,10 +3,10 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request::Parts};
+use http::{Method, Uri, Version};
 
 use crate::{
+    base::{HeaderFields, RequestHead},
     http1::BodyFraming,
     server::{
         host::names_hosts_only,
@@ -21,8 +21,8 @@ const MAX_TARGET: usize = u16::MAX as usize - 1;
 
 /// A request's head, and what it says about the connection.
 #[derive(Debug)]
-pub struct RequestHead {
-    pub parts: Parts,
+pub struct ParsedHead {
+    pub head: RequestHead,
     pub framing: BodyFraming,
     /// The client lets the connection carry another request.
     pub persists: bool,
@@ -59,7 +59,7 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// It is not a request's, is ambiguous, or has more than `header_count` fields.
-pub(super) fn parse(bytes: &Bytes, header_count: usize) -> Result<RequestHead, RefusedHead> {
+pub(super) fn parse(bytes: &[u8], header_count: usize) -> Result<ParsedHead, RefusedHead> {
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
     let mut on_heap = Vec::new();
     let fields = match on_stack.get_mut(..header_count) {
@@ -76,30 +76,25 @@ pub(super) fn parse(bytes: &Bytes, header_count: usize) -> Result<RequestHead, R
         Err(httparse::Error::TooManyHeaders) => return Err(RefusalReason::HeadTooLarge.into()),
         Err(_) => return Err(RefusalReason::BadHead.into()),
     }
-    let (method, uri, version) = request_line(&parsed, bytes)?;
-    match read_fields(&parsed, bytes, version, &uri) {
+    let (method, uri, version) = request_line(&parsed)?;
+    match read_fields(&parsed, bytes.len(), version, &uri) {
         Ok((headers, fields)) => {
-            let (mut parts, ()) = Request::new(()).into_parts();
-            (parts.method, parts.uri, parts.version, parts.headers) = (method, uri, version, headers);
             let persists = if version == Version::HTTP_11 { !fields.closes } else { fields.keeps };
             let expects_continue = fields.expects_continue && version == Version::HTTP_11;
-            Ok(RequestHead { parts, framing: fields.framing, persists, expects_continue })
+            let head = RequestHead { method, uri, version, headers };
+            Ok(ParsedHead { head, framing: fields.framing, persists, expects_continue })
         }
         Err(reason) => Err(RefusedHead { reason, target: Some(uri) }),
     }
 }
 
-fn request_line(
-    parsed: &httparse::Request<'_, '_>,
-    bytes: &Bytes,
-) -> Result<(Method, Uri, Version), RefusalReason> {
+fn request_line(parsed: &httparse::Request<'_, '_>) -> Result<(Method, Uri, Version), RefusalReason> {
     let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| RefusalReason::BadHead)?;
     if target.len() > MAX_TARGET {
         return Err(RefusalReason::HeadTooLarge);
     }
-    let uri =
-        Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).map_err(|_| RefusalReason::BadHead)?;
+    let uri = Uri::try_from(target).map_err(|_| RefusalReason::BadHead)?;
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     Ok((method, uri, version))
 }
@@ -114,21 +109,20 @@ struct HeadFields {
 
 fn read_fields(
     parsed: &httparse::Request<'_, '_>,
-    bytes: &Bytes,
+    length_of_all: usize,
     version: Version,
     uri: &Uri,
-) -> Result<(HeaderMap, HeadFields), RefusalReason> {
-    let mut headers =
-        HeaderMap::try_with_capacity(parsed.headers.len()).map_err(|_| RefusalReason::HeadTooLarge)?;
+) -> Result<(HeaderFields, HeadFields), RefusalReason> {
+    let mut headers = HeaderFields::with_capacity(parsed.headers.len(), length_of_all);
     let mut fields =
         HeadFields { framing: BodyFraming::Length(0), closes: false, keeps: false, expects_continue: false };
     let (mut framings, mut hosts) = (0, 0);
     for field in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| RefusalReason::BadHead)?;
-        if name == header::CONTENT_LENGTH {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        if is("content-length") {
             framings += 1;
             fields.framing = BodyFraming::Length(length(field.value).ok_or(RefusalReason::BadHead)?);
-        } else if name == header::TRANSFER_ENCODING {
+        } else if is("transfer-encoding") {
             framings += 1;
             let is_chunked = field.value.eq_ignore_ascii_case(b"chunked");
             // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1).
@@ -136,24 +130,27 @@ fn read_fields(
                 return Err(RefusalReason::Ambiguous(Ambiguity::Coding));
             }
             fields.framing = BodyFraming::Chunked;
-        } else if name == header::HOST {
+        } else if is("host") {
             hosts += 1;
-        } else if name == header::CONNECTION {
+        } else if is("connection") {
             let has = |wanted: &[u8]| options(field.value).any(|option| option.eq_ignore_ascii_case(wanted));
             fields.closes |= has(b"close");
             fields.keeps |= has(b"keep-alive");
-        } else if name == header::EXPECT {
+        } else if is("expect") {
             fields.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue");
         }
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value))
-            .map_err(|_| RefusalReason::BadHead)?;
-        headers.try_append(name, value).map_err(|_| RefusalReason::HeadTooLarge)?;
+        if !headers.append_parsed(field.name, field.value) {
+            return Err(RefusalReason::HeadTooLarge);
+        }
     }
     fields.keeps &= !fields.closes;
     if framings > 1 {
         return Err(RefusalReason::Ambiguous(Ambiguity::TwoLengths));
     }
-    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) || !names_hosts_only(uri, &headers) {
+    if hosts > 1
+        || (hosts == 0 && version == Version::HTTP_11)
+        || !names_hosts_only(uri, headers.get_all("host"))
+    {
         return Err(RefusalReason::Ambiguous(Ambiguity::Host));
     }
     Ok((headers, fields))

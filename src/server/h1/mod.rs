@@ -18,6 +18,6 @@ mod response;
 mod wire;
 
 pub(super) use connection::serve;
-pub use head::{RefusedHead, RequestHead};
+pub use head::{ParsedHead, RefusedHead};
 pub use reader::{HeadLimits, RequestReader};
 pub(super) use wire::H1RequestBody;

@@ -4,7 +4,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::head::{self, RefusedHead, RequestHead};
+use super::head::{self, ParsedHead, RefusedHead};
 use crate::{
     http1::{BodyFraming, DecodeError, Decoder, HeadScanner},
     server::refusal::RefusalReason,
@@ -64,7 +64,7 @@ impl RequestReader {
         &mut self,
         bytes: BytesMut,
         limits: HeadLimits,
-    ) -> Result<Option<RequestHead>, RefusedHead> {
+    ) -> Result<Option<ParsedHead>, RefusedHead> {
         let Ok(beyond) = self.scanner.read(&bytes) else { return Err(RefusalReason::BadHead.into()) };
         let is_first = self.head.is_empty();
         let mut whole = if is_first { bytes } else { self.joined(&bytes) };
@@ -80,7 +80,8 @@ impl RequestReader {
             self.next_parsed = 2 * length;
             return if head::may_begin(&self.head) { Ok(None) } else { Err(RefusalReason::BadHead.into()) };
         }
-        let parsed = head::parse(&Bytes::copy_from_slice(&whole.split_to(length)), limits.fields)?;
+        let parsed = head::parse(whole.get(..length).unwrap_or_default(), limits.fields)?;
+        whole.advance(length);
         (self.scanner, self.decoder) = (HeadScanner::default(), Decoder::new(parsed.framing));
         self.next_parsed = 0;
         self.read_body(whole);
@@ -181,7 +182,7 @@ mod tests {
     /// A request in one piece or several.
     struct Read {
         reader: RequestReader,
-        head: Option<RequestHead>,
+        head: Option<ParsedHead>,
         body: Vec<u8>,
     }
 
@@ -217,7 +218,7 @@ mod tests {
             for pieces in each_cut(&request) {
                 let Read { mut reader, head, body } = read(&pieces).unwrap();
                 let head = head.unwrap();
-                assert_eq!((head.parts.method, &*head.parts.uri.to_string()), (Method::POST, "/a?b"));
+                assert_eq!((head.head.method, &*head.head.uri.to_string()), (Method::POST, "/a?b"));
                 assert_eq!(body, payload.as_bytes(), "{pieces:?}");
                 assert!(reader.is_taken() && reader.end_request() && head.persists, "{pieces:?}");
             }

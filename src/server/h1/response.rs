@@ -15,12 +15,13 @@ use std::{
     time::SystemTime,
 };
 
-use http::{HeaderMap, Method, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use super::{body::H1ResponseBody, read_readiness::ReadReadiness, wire::SharedWire};
 use crate::{
+    base::RequestHead,
     base::time::{date, since_1970},
     http1::{ChunkWriter, read_block},
     server::{
@@ -44,7 +45,7 @@ pub(super) struct ResponseForm {
 }
 
 impl ResponseForm {
-    pub(super) fn new(head: &Parts, persists: bool) -> Self {
+    pub(super) fn new(head: &RequestHead, persists: bool) -> Self {
         let (is_http_11, is_head) = (head.version == Version::HTTP_11, head.method == Method::HEAD);
         Self { is_http_11, is_head, persists, is_read: false }
     }

@@ -14,7 +14,7 @@ use http_body::{Frame, SizeHint};
 use tokio::io::AsyncWrite as _;
 
 use super::{
-    head::{RefusedHead, RequestHead},
+    head::{ParsedHead, RefusedHead},
     reader::{HeadLimits, RequestReader},
 };
 use crate::{
@@ -47,7 +47,7 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         limits: impl Fn() -> HeadLimits,
-    ) -> Poll<Result<Option<RequestHead>, RefusedHead>> {
+    ) -> Poll<Result<Option<ParsedHead>, RefusedHead>> {
         loop {
             let bytes = match self.socket.take_first() {
                 Some(first) => first,

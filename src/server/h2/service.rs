@@ -83,7 +83,7 @@ impl<H: Handler> Service<Request<Incoming>> for H2Service<H> {
             let body = self.handler.refuse(reason, Some(head.uri.path()));
             return Box::pin(ready_now(Ok(response(refuse(reason, body)))));
         }
-        let answer = self.handler.handle(head, body, self.record.peer);
+        let answer = self.handler.handle(head.into(), body, self.record.peer);
         Box::pin(async move { Ok(response(answer.await.map(Content::Handler))) })
     }
 }
@@ -94,8 +94,9 @@ impl<H: Handler> H2Service<H> {
         if request.headers().len() > self.header_count {
             return Some(RefusalReason::HeadTooLarge);
         }
-        let has_hosts = request.headers().get_all(header::HOST).into_iter().nth(1).is_some();
-        let is_clear = !has_hosts && names_hosts_only(request.uri(), request.headers());
+        let hosts = request.headers().get_all(header::HOST);
+        let hosts = || hosts.iter().map(HeaderValue::as_bytes);
+        let is_clear = hosts().nth(1).is_none() && names_hosts_only(request.uri(), hosts());
         (!is_clear).then_some(RefusalReason::Ambiguous(Ambiguity::Host))
     }
 }

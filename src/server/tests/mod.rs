@@ -20,7 +20,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response, request::Parts};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::{
@@ -32,7 +32,7 @@ use tokio::{
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::*;
-use crate::base::spawn::Tasks;
+use crate::base::{RequestHead, spawn::Tasks};
 
 const TEST_TIMEOUT: Duration = Duration::from_secs(5);
 const LARGE_SIZE: usize = 24 * 1024 * 1024;
@@ -76,7 +76,7 @@ enum DemoBody {
 impl Handler for Demo {
     type Body = DemoBody;
 
-    fn handle(&self, head: Parts, body: RequestBody, _peer: Peer) -> PendingResponse<DemoBody> {
+    fn handle(&self, head: RequestHead, body: RequestBody, _peer: Peer) -> PendingResponse<DemoBody> {
         let demo = self.clone();
         Box::pin(async move {
             Response::new(match head.uri.path() {

@@ -13,8 +13,7 @@ fn target() -> Target {
 
 #[test]
 fn builds_the_head_from_what_may_pass() {
-    let mut headers = HeaderMap::new();
-    for (name, value) in [
+    let headers = HeaderFields::from_iter([
         ("authorization", "Bearer sk-client"),
         ("x-api-key", "sk-client"),
         ("cookie", "a=b"),
@@ -25,9 +24,7 @@ fn builds_the_head_from_what_may_pass() {
         ("x-thalweg-strategy", "race"),
         ("openai-beta", "assistants=v2"),
         ("x-custom", "1"),
-    ] {
-        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    ]);
     let request = Request {
         method: Method::POST,
         path: "/chat/completions",
@@ -111,7 +108,7 @@ fn a_query_of_the_base_url_goes_along() {
         ("http://h/v1?api-version=1&k", "/models?api-version=2&a=b&&k=1", "/v1/models?api-version=1&k&a=b"),
     ] {
         let target_of = Target::plain("p", BaseUrl::parse(base).unwrap());
-        let headers = HeaderMap::new();
+        let headers = HeaderFields::new();
         let request =
             Request { method: Method::GET, path, headers: &headers, accept: "*/*", content_type: &[] };
         let head = write_request(&target_of, &request, 0);

@@ -18,7 +18,7 @@ use std::{
 
 use ::h2::{Reason, RecvStream, server::SendResponse};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -31,7 +31,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{
-    base::{ByteList, DeadlineKind, Fault, FaultKind, Secret, Sent, Stage, spawn::Tasks},
+    base::{ByteList, DeadlineKind, Fault, FaultKind, HeaderFields, Secret, Sent, Stage, spawn::Tasks},
     telemetry::WorkerGauges,
 };
 
@@ -213,7 +213,7 @@ impl Scene {
         for part in body {
             list.push(Bytes::from_static(part.as_bytes()));
         }
-        let headers = HeaderMap::from_iter([("cookie".parse().unwrap(), HeaderValue::from_static("a=b"))]);
+        let headers = HeaderFields::from_iter([("cookie", "a=b")]);
         let request =
             Request { method: Method::POST, path, headers: &headers, accept: "*/*", content_type: JSON };
         in_time(self.upstream.send(&self.target, &request, list, Deadline::new(DeadlineKind::Total, timeout)))

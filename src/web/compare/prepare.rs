@@ -1,11 +1,9 @@
 //! The checks of a comparison, before its first request: everything that can refuse it, except a run under
 //! way.
 
-use http::request::Parts;
-
 use super::{params::Params, run::Context};
 use crate::{
-    base::{Moment, Rng, Secret},
+    base::{Moment, RequestHead, Rng, Secret},
     proxy::{
         Refusal, Snapshot,
         admission::{self, ShownKey, accept},
@@ -22,7 +20,7 @@ const MAX_MODELS_TRIED: usize = 8;
 ///
 /// # Errors
 /// The query is wrong (400).
-pub(in crate::web) fn parameters(head: &Parts) -> Result<Params, Box<Refusal>> {
+pub(in crate::web) fn parameters(head: &RequestHead) -> Result<Params, Box<Refusal>> {
     Params::parse(head.uri.query().unwrap_or_default())
         .map_err(|error| Refusal::request(400, "invalid_query", error.to_string()))
 }
@@ -31,7 +29,10 @@ pub(in crate::web) fn parameters(head: &Parts) -> Result<Params, Box<Refusal>> {
 ///
 /// # Errors
 /// The key is not accepted (401).
-pub(in crate::web) fn offered_models(head: &Parts, snapshot: &Snapshot) -> Result<Vec<String>, Box<Refusal>> {
+pub(in crate::web) fn offered_models(
+    head: &RequestHead,
+    snapshot: &Snapshot,
+) -> Result<Vec<String>, Box<Refusal>> {
     let (principal, _) = accept(snapshot, head, |_| true)?;
     let offered = snapshot.catalog.offered();
     let names = offered.iter().map(|offered| offered.model.to_owned());
@@ -44,7 +45,7 @@ pub(in crate::web) fn offered_models(head: &Parts, snapshot: &Snapshot) -> Resul
 /// # Errors
 /// The key is not accepted (401).
 pub(in crate::web) fn own_target(
-    head: &Parts,
+    head: &RequestHead,
     snapshot: &Snapshot,
     own: &Target,
 ) -> Result<Target, Box<Refusal>> {
@@ -61,7 +62,7 @@ pub(in crate::web) fn own_target(
 /// # Errors
 /// The key may not use the model (403), no provider serves it (404), or all of them rest (503).
 pub(in crate::web) fn prepare(
-    head: &Parts,
+    head: &RequestHead,
     snapshot: &Snapshot,
     own: &Target,
     params: &Params,

@@ -4,7 +4,6 @@
 use std::{cell::RefCell, time::Duration};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use tokio::time::timeout;
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     sum::{self, Repeats},
 };
 use crate::{
-    base::Deadlines,
+    base::{Deadlines, HeaderFields},
     load::{LoadInstant, LoadRequest, LoadResponse, Prompt, StreamOutcome},
     proxy::{DirectAnswer, DirectCall},
     telemetry::WorkerGauges,
@@ -129,7 +128,7 @@ async fn measure(
 ) -> LegRun {
     let from = LoadInstant::now();
     let run = RefCell::new(LegRun::new(from));
-    let headers = HeaderMap::new();
+    let headers = HeaderFields::new();
     let load = LoadRequest {
         target: &request.target,
         dialect: Dialect::ChatCompletions,

@@ -10,13 +10,14 @@
 mod file;
 mod preference;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 pub(super) use file::Document;
 pub(super) use preference::{accepted, prefers_html};
 
 use super::{Body, site::Site};
 use crate::{
+    base::{HeaderFields, RequestHead},
     exchange::Outcome,
     proxy::{Call, Refusal, encode::takes_gzip},
 };
@@ -32,7 +33,7 @@ const ASK_AGAIN: &str = "no-cache";
 
 impl Site {
     /// A page, in HTML.
-    pub(super) fn document(&self, call: Call, document: Document, head: &Parts) -> Response<Body> {
+    pub(super) fn document(&self, call: Call, document: Document, head: &RequestHead) -> Response<Body> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         headers.insert(HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY"));
@@ -41,7 +42,7 @@ impl Site {
     }
 
     /// A file of the pages: `rest` is its digest and its name.
-    pub(super) fn asset(&self, call: Call, rest: &str, head: &Parts) -> Response<Body> {
+    pub(super) fn asset(&self, call: Call, rest: &str, head: &RequestHead) -> Response<Body> {
         let found = rest.split_once('/').and_then(|(digest, name)| Some((digest, file::find(name)?)));
         let Some((digest, found)) = found else {
             let refusal = Refusal::request(404, "not_found", "the pages have no such file");
@@ -57,7 +58,7 @@ impl Site {
         call: Call,
         file: &PreparedFile,
         (mut headers, lasts): (HeaderMap, &'static str),
-        head: &Parts,
+        head: &RequestHead,
     ) -> Response<Body> {
         let coded = self.gateway.snapshot().compression.enabled && takes_gzip(&head.headers);
         let tag = if coded { &file.tag_of_gzip } else { &file.tag };
@@ -81,9 +82,9 @@ impl Site {
 }
 
 /// Whether the client has the form with this tag (RFC 9110 section 13.1.2).
-fn is_known(request: &HeaderMap, tag: &HeaderValue) -> bool {
-    let tags = request.get_all(header::IF_NONE_MATCH).into_iter();
-    tags.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|known| {
+fn is_known(request: &HeaderFields, tag: &HeaderValue) -> bool {
+    let tags = request.get_all("if-none-match");
+    tags.flat_map(|value| value.split(|byte| *byte == b',')).any(|known| {
         let known = known.trim_ascii();
         known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes()
     })
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn a_tag_is_compared_weakly_and_among_others() {
         let known = |value: &'static str| {
-            let request = [(header::IF_NONE_MATCH, HeaderValue::from_static(value))].into_iter().collect();
+            let request = [("if-none-match", value)].into_iter().collect();
             is_known(&request, &HeaderValue::from_static("\"a\""))
         };
         for value in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {

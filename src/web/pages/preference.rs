@@ -1,13 +1,13 @@
 //! Whether a request prefers a page to JSON, by its `Accept` (RFC 9110 section 12.5.1). Pure. A browser names
 //! HTML and leaves everything else to a wildcard of less weight; a program names JSON, or nothing.
 
-use http::{HeaderMap, header};
+use crate::base::{HeaderFields, field_text};
 
 const HTML: &str = "text/html";
 const JSON: &str = "application/json";
 
 /// HTML is named, and weighs more than JSON does.
-pub(in crate::web) fn prefers_html(request: &HeaderMap) -> bool {
+pub(in crate::web) fn prefers_html(request: &HeaderFields) -> bool {
     let (mut html, mut json) = (0.0_f32, (0_u8, 0.0_f32));
     for (name, weight) in accepted(request) {
         // The most particular member decides.
@@ -29,8 +29,8 @@ pub(in crate::web) fn prefers_html(request: &HeaderMap) -> bool {
 }
 
 /// The members of `Accept`: name and weight.
-pub(in crate::web) fn accepted(request: &HeaderMap) -> impl Iterator<Item = (String, f32)> {
-    let values = request.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+pub(in crate::web) fn accepted(request: &HeaderFields) -> impl Iterator<Item = (String, f32)> {
+    let values = request.get_all("accept").filter_map(field_text);
     values.flat_map(|value| value.split(',')).map(|member| {
         let mut parts = member.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -41,15 +41,11 @@ pub(in crate::web) fn accepted(request: &HeaderMap) -> impl Iterator<Item = (Str
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
     fn browsers_get_pages_and_programs_json() {
-        let prefers = |value: &'static str| {
-            prefers_html(&[(header::ACCEPT, HeaderValue::from_static(value))].into_iter().collect())
-        };
+        let prefers = |value: &'static str| prefers_html(&[("accept", value)].into_iter().collect());
         for browser in [
             "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
             "text/html, */*;q=0.8",
@@ -71,6 +67,6 @@ mod tests {
         ] {
             assert!(!prefers(program), "{program}");
         }
-        assert!(!prefers_html(&HeaderMap::new()));
+        assert!(!prefers_html(&HeaderFields::new()));
     }
 }
