@@ -226,13 +226,12 @@ impl Gateway {
             session: None,
             kind: ResponseKind::of(streams),
             endpoint,
-            maker,
             caller: 0,
             may_translate: false,
         };
         let plan = snapshot
             .catalog
-            .plan(&request, Moment::now(), &mut self.rng.borrow_mut())
+            .plan_for(&request, || maker, Moment::now(), &mut self.rng.borrow_mut())
             .map_err(|none| Refusal::no_plan(&none, model))?;
         // An estimate takes the place of an answer that is known to be none.
         let is_spared = |candidate: &&Candidate<'_>| {

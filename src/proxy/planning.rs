@@ -51,11 +51,11 @@ impl Gateway {
             session: headers.session(settings.sticky, envelope, body),
             kind: ResponseKind::of(envelope.stream() == Some(true)),
             endpoint,
-            maker: snapshot.maker(endpoint.dialect(), envelope, body),
             caller: principal.number(),
             may_translate: true,
         };
-        let planned = snapshot.catalog.plan(&request, Moment::now(), &mut self.rng.borrow_mut());
+        let maker = || snapshot.maker(endpoint.dialect(), envelope, body);
+        let planned = snapshot.catalog.plan_for(&request, maker, Moment::now(), &mut self.rng.borrow_mut());
         planned.map_err(|none| Refusal::no_plan(&snapshot.told_to(&principal.limits, none), request.model))
     }
 

@@ -306,6 +306,21 @@ impl Catalog {
         now: Moment,
         rng: &mut Rng,
     ) -> Result<Plan<'a>, NoPlan> {
+        self.plan_for(request, || None, now, rng)
+    }
+
+    /// As [`Catalog::plan`]. `maker` finds the provider that made a thing in the request which no other
+    /// understands (`None`: any will do); not called where there is no choice.
+    ///
+    /// # Errors
+    /// As [`Catalog::plan`].
+    pub fn plan_for<'a>(
+        &'a self,
+        request: &PlanRequest<'a>,
+        maker: impl FnOnce() -> Option<OriginMaker>,
+        now: Moment,
+        rng: &mut Rng,
+    ) -> Result<Plan<'a>, NoPlan> {
         let found = if request.fallback_models.is_empty() {
             self.candidates(request.model, 0)
         } else {
@@ -313,7 +328,7 @@ impl Catalog {
         };
         let unknown = || NoPlan::Unknown(UnknownModel { similar: self.similar_names(request.model) });
         let (mut candidates, rule) = found.ok_or_else(unknown)?;
-        self.keep_maker(&mut candidates, request.maker);
+        self.keep_maker(&mut candidates, maker);
         self.choose_endpoints(&mut candidates, request, now);
         self.keep_having(&mut candidates, now)?;
         if self.settings.all_tripped == AllTripped::Refuse {
@@ -342,8 +357,11 @@ impl Catalog {
     }
 
     /// Leaves the candidates of the request's maker, if it is one of them: if it fails, no other can help.
-    fn keep_maker(&self, candidates: &mut CandidateOrder<'_>, maker: Option<OriginMaker>) {
-        if let (CandidateOrder::Many(candidates), Some(maker)) = (candidates, maker) {
+    fn keep_maker(&self, candidates: &mut CandidateOrder<'_>, maker: impl FnOnce() -> Option<OriginMaker>) {
+        if let CandidateOrder::Many(candidates) = candidates
+            && candidates.len() > 1
+            && let Some(maker) = maker()
+        {
             let made = |candidate: &Candidate<'_>| self.is_maker(candidate.provider, maker);
             if candidates.iter().any(made) {
                 candidates.retain(made);

@@ -12,7 +12,7 @@ use super::{
     candidate_stats::{CandidateStats, ResponseKind},
     strategy::Strategy,
 };
-use crate::base::{Endpoint, origins::OriginMaker};
+use crate::base::Endpoint;
 
 /// Further candidates are ignored, because a set of candidates is one machine word.
 pub const MAX_CANDIDATES: usize = 64;
@@ -31,8 +31,6 @@ pub struct PlanRequest<'a> {
     pub kind: ResponseKind,
     /// The endpoint that the request goes to.
     pub endpoint: Endpoint,
-    /// The provider that made a thing in the request which no other understands. `None`: any will do.
-    pub maker: Option<OriginMaker>,
     /// The number of the request's key; 0: unknown.
     pub caller: u32,
     /// A provider that lacks the endpoint may be asked at another one, in another dialect.
@@ -50,7 +48,6 @@ impl<'a> PlanRequest<'a> {
             session: None,
             kind: ResponseKind::Stream,
             endpoint: Endpoint::ChatCompletions,
-            maker: None,
             caller: 0,
             may_translate: false,
         }

@@ -305,3 +305,20 @@ fn the_prefix_of_geminis_list_is_removed() {
     let hostile = "models/".repeat(1_000_000);
     assert_eq!(plan(&catalog, &hostile), Some((vec![0], hostile.clone())));
 }
+
+#[test]
+fn the_maker_is_looked_for_where_there_is_a_choice() {
+    let catalog = catalog(&[]);
+    let planned = |model: &str, maker: &str| {
+        let mut looked = 0;
+        let find = || {
+            looked += 1;
+            Some(OriginMaker::of(maker))
+        };
+        let plan = catalog.plan_for(&PlanRequest::stream(model), find, Moment(1), &mut Rng::new(1)).unwrap();
+        (plan.candidates().iter().map(|candidate| candidate.provider).collect::<Vec<_>>(), looked)
+    };
+    assert_eq!(planned("shared", "two"), (vec![1], 1));
+    assert_eq!(planned("shared", "three"), (vec![0, 1], 1));
+    assert_eq!(planned("gpt-4o", "two"), (vec![0], 0));
+}
