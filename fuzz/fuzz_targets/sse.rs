@@ -61,6 +61,6 @@ fn check_classes(event: &Event<'_>) {
             early.class == late.class || early.class == EventClass::Content && late.class == EventClass::Other,
             "{dialect:?} {event:?} {early:?} {late:?}"
         );
-        assert!(late.usage || !early.usage || !dialect.has_stream_options());
+        assert!(late.usage.is_possible() || !early.usage.is_possible() || !dialect.has_stream_options());
     }
 }

@@ -11,7 +11,6 @@ use crate::{
     wire::{
         Dialect, EventClass, Usage, classify, classify_committed,
         sse::{Event, Scanner},
-        usage,
     },
 };
 
@@ -123,9 +122,7 @@ impl ObservedEvents {
         self.last_event = Some(at);
         let read = if self.first_token { classify_committed } else { classify };
         let facts = read(dialect, event);
-        if facts.usage
-            && let Some(found) = event.data.and_then(usage::read)
-        {
+        if let Some(found) = facts.usage.of(dialect, event) {
             self.outcome.usage = Some(self.outcome.usage.unwrap_or_default().merge(found));
         }
         match facts.class {

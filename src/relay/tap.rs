@@ -14,7 +14,7 @@ use crate::{
         AnswerEnd, ContentShape, Dialect, Event, EventClass, FailedStream, LineTooLong, Scanner, classify,
         classify_committed, ends_answer, is_idle,
         minted::{self, MintedKind},
-        response_id as response_id_of, usage,
+        response_id as response_id_of,
     },
 };
 
@@ -396,10 +396,7 @@ fn classify_event(
         EventClass::Other => {}
     }
     stats.events += 1;
-    if facts.usage
-        && let Some(data) = event.data
-        && let Some(found) = usage::read_event(dialect, data)
-    {
+    if let Some(found) = facts.usage.of(dialect, event) {
         stats.usage = Some(stats.usage.unwrap_or_default().merge(found));
     }
     match facts.class {

@@ -29,16 +29,7 @@ pub struct AnswerEnd {
 impl AnswerEnd {
     /// Notes an event before the first content.
     pub fn note_early(&mut self, dialect: Dialect, event: &Event<'_>, class: EventClass) {
-        let data = event.data.unwrap_or_default();
-        let (has, is_named) =
-            (|word: &[u8]| memmem::find(data, word).is_some(), event.name.unwrap_or_default());
-        self.is_known |= match dialect {
-            Dialect::ChatCompletions | Dialect::Completions => has(br#""choices""#),
-            Dialect::Responses => is_named.starts_with(b"response.") || has(br#""response."#),
-            Dialect::Messages => is_named == b"message_start" || has(br#""message_start""#),
-            Dialect::Gemini => has(br#""candidates""#) || has(br#""promptFeedback""#),
-            Dialect::Embeddings => false,
-        };
+        self.is_known = self.is_known || is_of(dialect, event);
         self.note(dialect, event, class);
     }
 
@@ -72,6 +63,19 @@ impl AnswerEnd {
     #[must_use]
     pub const fn is_missing(&self) -> bool {
         self.is_known && !self.has_ended
+    }
+}
+
+/// Whether this is an event of the dialect.
+fn is_of(dialect: Dialect, event: &Event<'_>) -> bool {
+    let (data, name) = (event.data.unwrap_or_default(), event.name.unwrap_or_default());
+    let has = |word: &[u8]| memmem::find(data, word).is_some();
+    match dialect {
+        Dialect::ChatCompletions | Dialect::Completions => has(br#""choices""#),
+        Dialect::Responses => name.starts_with(b"response.") || has(br#""response."#),
+        Dialect::Messages => name == b"message_start" || has(br#""message_start""#),
+        Dialect::Gemini => has(br#""candidates""#) || has(br#""promptFeedback""#),
+        Dialect::Embeddings => false,
     }
 }
 

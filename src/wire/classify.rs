@@ -1,26 +1,47 @@
 //! Classifies events for the relay: content, error, extra usage chunk, end of the answer.
 //!
-//! [`classify`] parses the event's JSON; it is for the few events before the commit point.
+//! [`classify`] parses the event's JSON; it is for the few events before the first content.
 //! [`classify_committed`] is for all later events: it searches for a few member names and parses only where
 //! one occurs. Nothing here changes a byte: with `include_usage`, OpenAI adds `"usage":null` to every other
 //! chunk, and those chunks are relayed as they come even if the client did not request usage.
 
-use serde_json::Value;
+use memchr::memmem;
 
-use super::{dialect::Dialect, event_class::EventClass, event_json, member_search, sse::Event, usage};
+use super::{
+    dialect::Dialect, event_class::EventClass, event_json, event_usage::EventUsage,
+    kept_members::KeptMembers, member_search, sse::Event, usage,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventFacts {
     pub class: EventClass,
-    /// The event holds token counts that [`usage::read`] finds. After the commit point: it may hold them.
-    pub usage: bool,
+    pub usage: EventUsage,
 }
 
-/// Classifies `event` from its parsed JSON, before the commit point.
+/// Classifies `event` from its parsed JSON, before the first content.
 #[must_use]
 pub fn classify(dialect: Dialect, event: &Event<'_>) -> EventFacts {
+    if let (Dialect::Responses | Dialect::Messages, Some(name), Some(data)) =
+        (dialect, event.name, event.data)
+        && PROLOGUE.contains(&name)
+    {
+        let marks = member_search::find_marks(data);
+        if !marks.error {
+            return EventFacts { class: EventClass::Other, usage: marks.unread_usage() };
+        }
+    }
     facts_of(dialect, event, false)
 }
+
+/// Named events before the first content that hold none. The first ones may repeat a long request.
+const PROLOGUE: [&[u8]; 6] = [
+    b"response.created",
+    b"response.queued",
+    b"response.in_progress",
+    b"response.content_part.added",
+    b"response.reasoning_summary_part.added",
+    b"message_start",
+];
 
 /// `is_later`: content has come before.
 fn facts_of(dialect: Dialect, event: &Event<'_>, is_later: bool) -> EventFacts {
@@ -28,10 +49,10 @@ fn facts_of(dialect: Dialect, event: &Event<'_>, is_later: bool) -> EventFacts {
         return facts;
     }
     let Some(data) = event.data else { return class_of_oversized(dialect, event) };
-    match serde_json::from_slice::<Value>(data) {
+    match event_json::members_of(dialect).read(data) {
         Ok(json) => EventFacts {
             class: event_json::class_of(dialect, event.name, &json, is_later),
-            usage: usage::from_value(&json).is_some(),
+            usage: usage::from_value(&json).map_or(EventUsage::None, EventUsage::Read),
         },
         Err(_) if data.is_empty() => EventClass::Other.into(),
         // Unknown data counts as content, because it must not be held back. A surrogate pair cut in two is
@@ -63,11 +84,13 @@ pub fn classify_committed(dialect: Dialect, event: &Event<'_>) -> EventFacts {
             if marks.usage && member_search::may_be_usage_chunk(data) {
                 facts_of(dialect, event, true).after_commit()
             } else {
-                EventFacts { class: EventClass::Other, usage: marks.usage }
+                EventFacts { class: EventClass::Other, usage: marks.unread_usage() }
             }
         }
         Dialect::Gemini => {
-            EventFacts { class: EventClass::Other, usage: member_search::has_gemini_usage(data) }
+            let has_usage = member_search::has_gemini_usage(data);
+            let usage = if has_usage { EventUsage::Unread } else { EventUsage::None };
+            EventFacts { class: EventClass::Other, usage }
         }
         Dialect::Responses | Dialect::Messages => match event.name {
             Some(name) if !EVENTS_TO_PARSE.contains(&name) && !is_end_of_media(name) => {
@@ -96,7 +119,7 @@ fn is_end_of_media(name: &[u8]) -> bool {
 
 impl From<EventClass> for EventFacts {
     fn from(class: EventClass) -> Self {
-        Self { class, usage: false }
+        Self { class, usage: EventUsage::None }
     }
 }
 
@@ -137,12 +160,17 @@ pub fn is_idle(event: &Event<'_>, class: EventClass) -> bool {
 
 /// Names of events that keep a connection and say nothing.
 const KEEPALIVES: [&[u8]; 4] = [b"ping", b"keepalive", b"keep-alive", b"heartbeat"];
+/// One of these is in each of them.
+const KEEPALIVE_WORDS: [&[u8]; 3] = [b"ping", b"alive", b"heartbeat"];
 /// Bytes of the data of such an event.
 const MAX_KEEPALIVE: usize = 256;
 
 fn has_keepalive_type(data: &[u8]) -> bool {
-    let json: Option<Value> = serde_json::from_slice(data).ok();
-    json.is_some_and(|json| json["type"].as_str().is_some_and(|kind| KEEPALIVES.contains(&kind.as_bytes())))
+    if !KEEPALIVE_WORDS.iter().any(|word| memmem::find(data, word).is_some()) {
+        return false;
+    }
+    let json = KeptMembers::Named(&[("type", KeptMembers::All)]).read(data);
+    json.is_ok_and(|json| json["type"].as_str().is_some_and(|kind| KEEPALIVES.contains(&kind.as_bytes())))
 }
 
 /// Whether `event` is `[DONE]`, which ends a stream and says nothing.

@@ -310,7 +310,7 @@ mod tests {
             let event = event(None, &data);
             if learned(None, CHUNK).matches(&event) {
                 let facts = classify_committed(Dialect::ChatCompletions, &event);
-                prop_assert_eq!(facts, EventFacts { class: EventClass::Other, usage: false });
+                prop_assert_eq!(facts, EventFacts::from(EventClass::Other));
                 let mut end = AnswerEnd::default();
                 end.note_early(Dialect::ChatCompletions, &event, facts.class);
                 prop_assert!(end.is_missing());

@@ -5,7 +5,39 @@
 
 use serde_json::Value;
 
-use super::{dialect::Dialect, event_class::EventClass, provider_error::is_error_value};
+use super::{
+    dialect::Dialect,
+    event_class::EventClass,
+    kept_members::KeptMembers::{self, All, Named},
+    provider_error::is_error_value,
+    usage::USAGE,
+};
+
+/// The members of an event that its class and its counts depend on.
+pub(super) const fn members_of(dialect: Dialect) -> KeptMembers {
+    match dialect {
+        // Whether a chunk holds nothing but usage depends on all of its members.
+        Dialect::ChatCompletions | Dialect::Completions | Dialect::Embeddings => All,
+        Dialect::Gemini | Dialect::Responses | Dialect::Messages => Named(&[
+            ("type", All),
+            ("object", All),
+            ("error", All),
+            ("delta", All),
+            ("audio", All),
+            ("b64_json", All),
+            ("item", Named(&[("type", All)])),
+            ("content_block", All),
+            ("candidates", All),
+            ("usage", All),
+            ("response", USAGE),
+            ("message", USAGE),
+            ("x_groq", USAGE),
+            ("choices", USAGE),
+            ("meta", All),
+            ("usageMetadata", All),
+        ]),
+    }
+}
 
 /// The class of an event with this data. If the event has a name and a type, the name decides. `is_later`:
 /// content has come before.
@@ -153,4 +185,79 @@ fn block_has_content(block: &Value) -> bool {
 /// Whether an item of a response is a tool call; its name comes before its arguments.
 fn is_tool_call(item: &Value) -> bool {
     item["type"].as_str().is_some_and(|kind| kind.ends_with("_call"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::wire::usage;
+
+    const NAMES: [&str; 19] = [
+        "type",
+        "object",
+        "error",
+        "delta",
+        "audio",
+        "b64_json",
+        "item",
+        "content_block",
+        "candidates",
+        "usage",
+        "response",
+        "message",
+        "x_groq",
+        "choices",
+        "meta",
+        "usageMetadata",
+        "text",
+        "content",
+        "tools",
+    ];
+
+    /// Events of names and values that are looked at, and of others.
+    fn any_event() -> impl Strategy<Value = Value> {
+        let text = prop::sample::select(vec!["", "error", "text", "function_call", "message_stop"]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (0_u64..9).prop_map(Value::from),
+            text.clone().prop_map(Value::from),
+        ];
+        let counts = || json!({"input_tokens": 3, "promptTokenCount": 4});
+        let value = prop_oneof![
+            leaf.clone(),
+            text.prop_map(|kind| json!({"type": kind, "text": "a"})),
+            Just(counts()),
+            Just(json!({"usage": counts()})),
+            Just(json!([{"usage": counts()}, {"content": {"parts": [{"text": "a"}]}}])),
+            (prop::sample::select(&NAMES[..]), leaf).prop_map(|(name, value)| json!([{name: value}])),
+        ];
+        let members = prop::collection::vec((prop::sample::select(&NAMES[..]), value), 0..4);
+        members
+            .prop_map(|members| members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn members_that_are_left_out_change_nothing(
+            event in any_event(),
+            name in prop::option::of(prop::sample::select(vec![
+                "response.output_text.delta", "response.output_item.added", "content_block_delta",
+                "content_block_start", "response.completed", "x",
+            ])),
+            is_later in any::<bool>(),
+        ) {
+            let text = event.to_string();
+            for dialect in [Dialect::ChatCompletions, Dialect::Responses, Dialect::Messages, Dialect::Gemini] {
+                let kept = members_of(dialect).read(text.as_bytes()).unwrap();
+                let class = |json| class_of(dialect, name.map(str::as_bytes), json, is_later);
+                prop_assert_eq!(class(&kept), class(&event), "{} as {}", text, kept);
+                prop_assert_eq!(usage::from_value(&kept), usage::from_value(&event), "{} as {}", text, kept);
+                prop_assert_eq!(usage::read(text.as_bytes()), usage::from_value(&event), "{}", text);
+            }
+        }
+    }
 }

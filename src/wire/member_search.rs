@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::{self, Finder};
 
-use super::provider_error::may_be_error;
+use super::{event_usage::EventUsage, provider_error::may_be_error};
 
 /// The members found in an event's data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,9 +19,18 @@ pub(super) struct EventMarks {
     pub(super) error: bool,
 }
 
+impl EventMarks {
+    pub(super) const fn unread_usage(self) -> EventUsage {
+        if self.usage { EventUsage::Unread } else { EventUsage::None }
+    }
+}
+
 const USAGE: &[u8] = br#""usage""#;
 const GEMINI_USAGE: &[u8] = br#""usageMetadata""#;
 const ERROR: &[u8] = br#""error""#;
+/// The end of all names of a reason for the end.
+const REASON: &[u8] = br#"eason""#;
+static FIND_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(REASON));
 static FIND_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE));
 static FIND_GEMINI_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(GEMINI_USAGE));
 static FIND_ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ERROR));
@@ -41,14 +50,15 @@ pub(super) fn find_marks(data: &[u8]) -> EventMarks {
 
 /// Whether a `finish_reason`, `stop_reason`, `finishReason` or `blockReason` is a string that is not empty.
 pub(super) fn has_finish_reason(data: &[u8]) -> bool {
-    let names = [&br#""finish_reason""#[..], br#""stop_reason""#, br#""finishReason""#, br#""blockReason""#];
-    names.iter().any(|name| {
-        memmem::find_iter(data, name).any(|at| {
-            let rest = data.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
-            let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-            // Some providers write "" where others write null.
-            value.and_then(|value| value.strip_prefix(b"\"")).is_some_and(|word| word.first() != Some(&b'"'))
-        })
+    const STARTS: [&[u8]; 4] = [br#""finish_r"#, br#""stop_r"#, br#""finishR"#, br#""blockR"#];
+    FIND_REASON.find_iter(data).any(|at| {
+        let start = data.get(..at).unwrap_or_default();
+        let rest = data.get(at + REASON.len()..).unwrap_or_default().trim_ascii_start();
+        let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        let word = value.and_then(|value| value.strip_prefix(b"\""));
+        // Some providers write "" where others write null.
+        word.is_some_and(|word| word.first() != Some(&b'"'))
+            && STARTS.iter().any(|name| start.ends_with(name))
     })
 }
 
@@ -91,6 +101,17 @@ fn has_member(name: &[u8], data: &[u8], fits: impl Fn(Option<&[u8]>) -> bool) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_known_by_each_name() {
+        for name in ["finish_reason", "stop_reason", "finishReason", "blockReason"] {
+            for before in ["{", r#"{"reason":"stop","a_reason":"b","#, r#"{"finish_reason":null,"#] {
+                assert!(has_finish_reason(format!(r#"{before}"{name}": "stop"}}"#).as_bytes()));
+                assert!(!has_finish_reason(format!(r#"{before}"{name}":"","x":"stop"}}"#).as_bytes()));
+                assert!(!has_finish_reason(format!(r#"{before}"x{name}":"stop"}}"#).as_bytes()));
+            }
+        }
+    }
 
     #[test]
     fn sees_a_name_at_every_distance_from_either_end() {

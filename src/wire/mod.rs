@@ -10,8 +10,9 @@
 //! - [`batch_item`]: the items of a batch
 //! - [`splice`]: edits of a request body around slices of the original
 //! - [`sse`]: events in a relayed stream, split into fields by [`block`]
-//! - [`classify`]: the class of an event ([`event_class`]), from its parsed JSON ([`event_json`]) or from a
-//!   search for member names ([`member_search`])
+//! - [`classify`]: the class of an event ([`event_class`]) and its counts ([`event_usage`]), from its parsed
+//!   JSON ([`event_json`], as much of it as is looked at: [`kept_members`]) or from a search for member names
+//!   ([`member_search`])
 //! - [`content_shape`]: the bytes that content events have in common
 //! - [`answer_end`]: whether a stream has come to the end of its answer
 //! - [`minted`]: ids and sealed texts that only their maker understands
@@ -33,9 +34,11 @@ pub mod error;
 pub mod estimate;
 mod event_class;
 mod event_json;
+mod event_usage;
 pub mod field;
 pub mod form;
 mod index;
+mod kept_members;
 mod member_search;
 pub mod minted;
 pub mod own_seals;
@@ -57,6 +60,7 @@ pub use endpoint::ModelUse;
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::{FailedStream, WireError};
 pub use event_class::EventClass;
+pub use event_usage::EventUsage;
 pub use form::{Form, FormError};
 pub use provider_error::ProviderError;
 pub use response_id::response_id;

@@ -19,6 +19,7 @@ use super::{
     dialect::Dialect,
     field::integer,
     index::{Member, leading_members},
+    kept_members::KeptMembers::{self, All, Named},
 };
 
 /// No request has more tokens. A larger count is a provider's mistake and is cut to this, because it must not
@@ -40,10 +41,24 @@ pub struct Usage {
     pub reasoning: Option<u64>,
 }
 
+/// The usage inside another member.
+pub(super) const USAGE: KeptMembers = Named(&[("usage", All)]);
+/// The members that [`from_value`] reads.
+const COUNTED: KeptMembers = Named(&[
+    ("usage", All),
+    ("response", USAGE),
+    ("message", USAGE),
+    ("x_groq", USAGE),
+    ("choices", USAGE),
+    ("delta", USAGE),
+    ("meta", All),
+    ("usageMetadata", All),
+]);
+
 /// The usage in an event's data or in a whole response body. `None`: there is none.
 #[must_use]
 pub fn read(json: &[u8]) -> Option<Usage> {
-    from_value(&serde_json::from_slice(json).ok()?)
+    from_value(&COUNTED.read(json).ok()?)
 }
 
 /// The usage in an event's data. Gemini counts in every event, so its counts are read at their place.
@@ -141,16 +156,13 @@ fn object_of<T: Default>(members: &Map<String, Value>, place: CountPlace<T>) -> 
 }
 
 pub(super) fn from_value(json: &Value) -> Option<Usage> {
-    const PLACES: [&str; 7] = [
-        "/usage",
-        "/response/usage",
-        "/message/usage",
-        "/x_groq/usage",
-        "/choices/0/usage",
-        "/delta/usage",
-        "/meta",
-    ];
-    match PLACES.iter().find_map(|place| json.pointer(place)?.as_object()) {
+    const OUTER: [&str; 5] = ["response", "message", "x_groq", "choices", "delta"];
+    let inside = |name: &&str| {
+        let outer = json.get(name)?;
+        outer.get(0).unwrap_or(outer).get("usage")?.as_object()
+    };
+    let own = |name: &str| json.get(name)?.as_object();
+    match own("usage").or_else(|| OUTER.iter().find_map(inside)).or_else(|| own("meta")) {
         Some(usage) => object_of(usage, UsageObject::member).counts(),
         None => object_of(json.get("usageMetadata")?.as_object()?, GeminiUsage::member).counts(),
     }

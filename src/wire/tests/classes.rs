@@ -5,10 +5,10 @@
 
 use super::transcripts::transcripts;
 use crate::wire::{
-    AnswerEnd, Dialect, EventClass,
-    classify::{EventFacts, classify, classify_committed},
+    AnswerEnd, Dialect, EventClass, EventUsage,
+    classify::{EventFacts, classify, classify_committed, is_idle},
     sse::{Event, Scanner},
-    usage::{self, Usage},
+    usage::Usage,
 };
 
 fn event<'a>(name: Option<&'a str>, data: &'a str) -> Event<'a> {
@@ -27,7 +27,7 @@ fn chat(data: &str) -> EventClass {
         classify_committed(Dialect::ChatCompletions, &event(None, data)),
     );
     let expected = if early.class == EventClass::Content { EventClass::Other } else { early.class };
-    assert_eq!((late.class, late.usage), (expected, early.usage), "{data}");
+    assert_eq!((late.class, late.usage.is_possible()), (expected, early.usage.is_possible()), "{data}");
     early.class
 }
 
@@ -78,12 +78,12 @@ fn tells_the_extra_usage_chunk_from_usage_that_rides_along() {
         format!(r#"{{"choices":[{{"index":0}}],{usage}}}"#),
     ] {
         assert_eq!(chat(&other), EventClass::Other, "{other}");
-        assert!(classify_committed(Dialect::ChatCompletions, &event(None, &other)).usage);
+        assert!(classify_committed(Dialect::ChatCompletions, &event(None, &other)).usage.is_possible());
     }
     let riding = format!(r#"{{"choices":[{{"delta":{{"content":"\"choices\":[]"}}}}],{usage}}}"#);
     assert_eq!(chat(&riding), EventClass::Content);
     let facts = classify_committed(Dialect::ChatCompletions, &event(None, &riding));
-    assert_eq!(facts, EventFacts { class: EventClass::Other, usage: true });
+    assert_eq!(facts, EventFacts { class: EventClass::Other, usage: EventUsage::Unread });
     assert_eq!(chat(r#"{"choices":[],"usage":null}"#), EventClass::Other);
     assert_eq!(chat(&format!(r#"{{"choices":[],{usage},"error":{{"message":"x"}}}}"#)), EventClass::Error);
 }
@@ -170,6 +170,9 @@ fn reads_the_dialects_that_name_their_events() {
             EventClass::Content,
         ),
         (Dialect::Messages, "message_stop", r#"{"type":"message_stop"}"#, EventClass::Done),
+        (Dialect::Responses, "response.created", r#"{"response":{"error":null}}"#, EventClass::Other),
+        (Dialect::Responses, "response.created", r#"{"error":{"message":"no"}}"#, EventClass::Error),
+        (Dialect::Messages, "message_start", r#"{"type":"error","message":{}}"#, EventClass::Error),
     ];
     for (dialect, name, data, class) in cases {
         let event = event(Some(name), data);
@@ -181,8 +184,18 @@ fn reads_the_dialects_that_name_their_events() {
             if class == EventClass::Content { EventClass::Other } else { class },
             "{name} {data}"
         );
-        assert_eq!(late.usage, early.usage);
-        assert_eq!(early.usage, data.contains("usage"));
+        assert_eq!(late.usage.of(dialect, &event), early.usage.of(dialect, &event));
+        assert_eq!(early.usage.is_possible(), data.contains("usage"));
+    }
+}
+
+#[test]
+fn a_keepalive_is_known_by_its_type() {
+    for (kind, idle) in
+        [("ping", true), ("keepalive", true), ("keep-alive", true), ("heartbeat", true), ("pong", false)]
+    {
+        let data = format!(r#"{{"type":"{kind}","at":1}}"#);
+        assert_eq!(is_idle(&event(None, &data), EventClass::Other), idle, "{kind}");
     }
 }
 
@@ -212,10 +225,10 @@ fn recorded_streams_are_understood() {
                 let early = classify(dialect, &event);
                 let late = classify_committed(dialect, &event);
                 assert!(late.class == early.class || early.class == EventClass::Content, "{case}");
-                assert!(late.usage || !early.usage, "{case}");
+                assert!(late.usage.is_possible() || !early.usage.is_possible(), "{case}");
                 end.note_early(dialect, &event, early.class);
-                if early.usage {
-                    total = total.merge(usage::read(event.data.unwrap()).unwrap());
+                if let Some(found) = early.usage.of(dialect, &event) {
+                    total = total.merge(found);
                 }
                 classes.push(early.class);
             })
