@@ -422,7 +422,7 @@ mod tests {
         let registry = FlightRegistry::default();
         let FlightRole::Leader(leader) = registry.join(key(), 100) else { panic!() };
         let follower = follower(&registry);
-        let joining = Arc::new(JoinWhenWoken(registry.clone(), Mutex::default()));
+        let joining = Arc::new(JoinWhenWoken(registry, Mutex::default()));
         let waker = Arc::clone(&joining).into();
         assert!(follower.poll_head(&Context::from_waker(&waker)).is_pending());
         drop(leader);

@@ -19,8 +19,8 @@ use tokio::{
 /// Long, because many tests at once on a busy machine are late.
 pub const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The output of `future` within [`EVENT_TIMEOUT`], which passes in steps: on a machine that stood still for a
-/// while all timers fire at once, and a single timer would look like a missing event.
+/// The output of `future` within [`EVENT_TIMEOUT`], which passes in steps: on a machine that stood still for
+/// a while all timers fire at once, and a single timer would look like a missing event.
 pub async fn in_time<F: Future>(future: F) -> Result<F::Output, Elapsed> {
     const STEP: Duration = Duration::from_millis(500);
     let mut future = pin!(future);
