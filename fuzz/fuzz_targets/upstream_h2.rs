@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, StatusCode, header::CONTENT_LENGTH};
+use http::{Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use thalweg::{
     base::{ByteList, DeadlineKind, HeaderFields},
@@ -130,7 +130,7 @@ async fn read(upstream: &Upstream, target: &Target, exchange: &Exchange) -> Opti
         .await
         .expect("a head or a fault in time")
         .ok()?;
-    let length = response.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = response.headers.text("content-length").and_then(|length| length.parse().ok());
     let mut read = Read { status: response.status, length, body: Vec::new(), is_whole: false };
     for _ in 0..exchange.frames {
         match timeout(FRAME_TIMEOUT, poll_fn(|cx| response.body.poll_frame(cx))).await {

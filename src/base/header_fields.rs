@@ -8,7 +8,11 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::SET_COOKIE};
+
+/// Bytes of a name and of a value for which there is room where more fields are expected.
+const NAME_SIZE: usize = 16;
+const VALUE_SIZE: usize = 24;
 
 /// The fields of a head.
 #[derive(Clone, Default)]
@@ -33,15 +37,18 @@ struct FieldSpan {
 struct NameKey(u32);
 
 impl NameKey {
-    /// Of a name in lower case, shorter than 64 KiB.
+    /// Of a name shorter than 64 KiB.
     #[expect(clippy::cast_possible_truncation, reason = "names of fields are shorter")]
     #[inline]
     const fn of(name: &str) -> Self {
         let length = name.len() as u32;
         match name.as_bytes() {
             [] => Self(0),
-            [only] => Self(length | (*only as u32) << 16),
-            [first, .., last] => Self(length | (*first as u32) << 16 | (*last as u32) << 24),
+            [only] => Self(length | (only.to_ascii_lowercase() as u32) << 16),
+            [first, .., last] => {
+                let (first, last) = (first.to_ascii_lowercase(), last.to_ascii_lowercase());
+                Self(length | (first as u32) << 16 | (last as u32) << 24)
+            }
         }
     }
 
@@ -64,14 +71,22 @@ impl HeaderFields {
         Self { names: String::new(), values: Vec::new(), spans: Vec::new() }
     }
 
-    /// Room for so many fields, whose values have so many bytes.
+    /// The fields of a head whose parser has found their names and values good, with room for `more` fields.
+    /// `None`: a name is longer than 64 KiB.
     #[must_use]
-    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self {
-            names: String::with_capacity(16 * fields),
-            values: Vec::with_capacity(bytes),
-            spans: Vec::with_capacity(fields),
+    pub fn of_parsed(parsed: &[httparse::Header<'_>], more: usize) -> Option<Self> {
+        let (mut names, mut values) = (more * NAME_SIZE, more * VALUE_SIZE);
+        for field in parsed {
+            (names, values) = (names + field.name.len(), values + field.value.len());
         }
+        let mut fields = Self {
+            names: String::with_capacity(names),
+            values: Vec::with_capacity(values),
+            spans: Vec::with_capacity(parsed.len() + more),
+        };
+        let fits = parsed.iter().all(|field| fields.push(field.name, field.value));
+        fields.names.make_ascii_lowercase();
+        fits.then_some(fields)
     }
 
     /// The number of fields; repeated ones count each.
@@ -134,14 +149,6 @@ impl HeaderFields {
         }
     }
 
-    /// Adds a field of a head whose parser has found its name and its value good. `false`: there is no room
-    /// for it.
-    #[must_use]
-    pub fn append_parsed(&mut self, name: &str, value: &[u8]) -> bool {
-        debug_assert!(HeaderName::from_bytes(name.as_bytes()).is_ok() && is_value(value));
-        self.push(name, value)
-    }
-
     /// Removes all fields of this name, which is in lower case.
     pub fn remove(&mut self, name: impl AsRef<str>) {
         let name = name.as_ref();
@@ -157,22 +164,39 @@ impl HeaderFields {
         self.spans = spans;
     }
 
+    /// Puts another value in the place of each one for which `other` has one. A field whose new value has a
+    /// byte that no value may have is removed.
+    pub fn replace_values<V: AsRef<[u8]>>(&mut self, mut other: impl FnMut(&[u8]) -> Option<V>) {
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.retain_mut(|span| {
+            let Some(other) = other(self.value(span)) else { return true };
+            let other = other.as_ref();
+            let (Ok(value), Ok(value_length)) =
+                (u32::try_from(self.values.len()), u32::try_from(other.len()))
+            else {
+                return false;
+            };
+            self.values.extend_from_slice(other);
+            (span.value, span.value_length) = (value, value_length);
+            is_value(other)
+        });
+        self.spans = spans;
+    }
+
+    /// `name` is in lower case, or will be. `false`: there is no room.
+    #[inline]
     fn push(&mut self, name: &str, value: &[u8]) -> bool {
-        let start = self.names.len();
         let (Ok(_), Ok(name_at), Ok(value_at), Ok(value_length)) = (
             u16::try_from(name.len()),
-            u32::try_from(start),
+            u32::try_from(self.names.len()),
             u32::try_from(self.values.len()),
             u32::try_from(value.len()),
         ) else {
             return false;
         };
         self.names.push_str(name);
-        let added = self.names.get_mut(start..).unwrap_or_default();
-        added.make_ascii_lowercase();
-        let key = NameKey::of(added);
         self.values.extend_from_slice(value);
-        self.spans.push(FieldSpan { key, name: name_at, value: value_at, value_length });
+        self.spans.push(FieldSpan { key: NameKey::of(name), name: name_at, value: value_at, value_length });
         true
     }
 
@@ -201,7 +225,10 @@ impl HeaderFields {
     pub fn to_map(&self) -> HeaderMap {
         let fields = self.iter().filter_map(|(name, value)| {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, HeaderValue::from_bytes(value).ok()?))
+            let mut value = HeaderValue::from_bytes(value).ok()?;
+            // A secret, which is to enter no table of compression.
+            value.set_sensitive(name == SET_COOKIE);
+            Some((name, value))
         });
         let mut map = HeaderMap::with_capacity(self.len());
         map.extend(fields);
@@ -211,7 +238,7 @@ impl HeaderFields {
 
 impl From<&HeaderMap> for HeaderFields {
     fn from(map: &HeaderMap) -> Self {
-        let mut fields = Self::with_capacity(map.len(), map.values().map(HeaderValue::len).sum());
+        let mut fields = Self::new();
         for (name, value) in map {
             fields.push(name.as_str(), value.as_bytes());
         }
@@ -229,6 +256,14 @@ impl<N: FieldName, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderFields {
         fields
     }
 }
+
+impl PartialEq for HeaderFields {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for HeaderFields {}
 
 impl fmt::Debug for HeaderFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,16 +293,15 @@ mod tests {
 
     #[test]
     fn fields_keep_their_order_and_are_found_by_name() {
-        let mut fields = HeaderFields::with_capacity(4, 64);
-        for (name, value) in [
+        let parsed = [
             ("Accept", &b"a"[..]),
             ("X-Empty", b""),
             ("accept", b"b"),
             ("x-other", b"\xe9 \t"),
             ("ACCEPT", b"c"),
-        ] {
-            assert!(fields.append_parsed(name, value));
-        }
+        ];
+        let parsed = parsed.map(|(name, value)| httparse::Header { name, value });
+        let fields = HeaderFields::of_parsed(&parsed, 1).unwrap();
         assert_eq!(values(&fields, "accept"), [b"a", b"b", b"c"]);
         assert_eq!((fields.get("accept"), fields.get("x-empty")), (Some(&b"a"[..]), Some(&b""[..])));
         assert_eq!((fields.text("accept"), fields.text("x-other")), (Some("a"), None));
@@ -289,8 +323,9 @@ mod tests {
         fields.remove("d");
         assert_eq!(values(&fields, "b"), [b"2", b"6"]);
         fields.retain(|name, value| name != "b" || value == b"6");
+        fields.replace_values(|value| (value == b"6").then_some("seven"));
         let left: Vec<_> = fields.iter().collect();
-        assert_eq!(left, [("a", &b"5"[..]), ("b", b"6")]);
+        assert_eq!(left, [("a", &b"5"[..]), ("b", b"seven")]);
     }
 
     #[test]
@@ -311,7 +346,9 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
         }
         let fields = HeaderFields::from(&map);
-        assert_eq!((fields.to_map(), fields.len()), (map, 3));
+        let back = fields.to_map();
+        assert!(back["set-cookie"].is_sensitive() && !back["x-b"].is_sensitive());
+        assert_eq!((back, fields.len()), (map, 3));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
 //! - [`pem`]: certificate and key files; [`base64`]: bytes as text; [`control`]: characters that change how a
 //!   text is shown
-//! - [`header_fields`]: the fields of a head; [`request_head`]: the head of a request
+//! - [`header_fields`]: the fields of a head; [`request_head`], [`handler_response`]: in any protocol
 //! - [`room`]: memory that busy times leave behind
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
@@ -24,6 +24,7 @@ pub mod episode;
 pub mod fault;
 pub mod gauge;
 pub mod glob;
+pub mod handler_response;
 pub mod header_fields;
 pub mod id;
 pub mod keepalive;
@@ -47,6 +48,7 @@ pub use endpoint::{Endpoint, EndpointSet};
 pub use episode::Episode;
 pub use fault::{Fault, FaultKind, Sent, Side, Stage};
 pub use gauge::{Gauge, GaugeGuard};
+pub use handler_response::HandlerResponse;
 pub use header_fields::{HeaderFields, field_text};
 pub use id::RequestId;
 pub use keepalive::keep_alive;

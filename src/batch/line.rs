@@ -79,11 +79,11 @@ fn put_string(text: &mut BytesMut, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, StatusCode};
+    use http::StatusCode;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::base::{Fault, FaultKind, RequestId, Stage};
+    use crate::base::{Fault, FaultKind, HeaderFields, RequestId, Stage};
 
     #[test]
     fn a_good_answer_is_no_error_and_no_page() {
@@ -92,7 +92,7 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             AnswerLine::of(
                 "a",
-                &SingleAnswer { id, status, headers: HeaderMap::new(), body: Ok(body.into()) },
+                &SingleAnswer { id, status, headers: HeaderFields::new(), body: Ok(body.into()) },
             )
             .is_good
         };
@@ -108,7 +108,7 @@ mod tests {
         let id = RequestId::from_client(b"r.1").unwrap();
         let line = |body| {
             let answer =
-                SingleAnswer { id: id.clone(), status: StatusCode::OK, headers: HeaderMap::new(), body };
+                SingleAnswer { id: id.clone(), status: StatusCode::OK, headers: HeaderFields::new(), body };
             let line = AnswerLine::of("a\"b", &answer);
             assert!(!line.text.contains(&b'\n'));
             serde_json::from_slice::<Value>(&line.text).unwrap()

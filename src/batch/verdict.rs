@@ -31,7 +31,7 @@ pub(super) fn verdict(answer: &SingleAnswer, blind: u32) -> Verdict {
     };
     let limited = status == 429;
     let passes = matches!(status, 408 | 409 | 429 | 500..=599);
-    let refuses = answer.headers.get("x-should-retry").is_some_and(|value| value == "false");
+    let refuses = answer.headers.get("x-should-retry").is_some_and(|value| value == b"false");
     if !passes || refuses {
         return Verdict::Final;
     }
@@ -46,21 +46,18 @@ pub(super) fn verdict(answer: &SingleAnswer, blind: u32) -> Verdict {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderMap, StatusCode};
+    use http::StatusCode;
 
     use super::*;
-    use crate::base::{Fault, FaultKind, RequestId, Sent, Stage};
+    use crate::base::{Fault, FaultKind, HeaderFields, RequestId, Sent, Stage};
 
     #[test]
     fn an_answer_is_final_or_asked_for_again() {
         let of = |status: u16, headers: &[(&'static str, &'static str)], blind| {
             let id = RequestId::from_client(b"r").unwrap();
             let status = StatusCode::from_u16(status).unwrap();
-            let mut map = HeaderMap::new();
-            for (name, value) in headers {
-                map.insert(*name, value.parse().unwrap());
-            }
-            verdict(&SingleAnswer { id, status, headers: map, body: Ok(Bytes::new()) }, blind)
+            let headers = headers.iter().copied().collect();
+            verdict(&SingleAnswer { id, status, headers, body: Ok(Bytes::new()) }, blind)
         };
         let again = |millis, limited| Verdict::Again { after: Duration::from_millis(millis), limited };
         for status in [200, 400, 401, 403, 404, 422] {
@@ -83,7 +80,7 @@ mod tests {
         assert_eq!(of(500, &[], MAX_BLIND), Verdict::Final);
         let id = RequestId::from_client(b"r").unwrap();
         let body = Err(Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some));
-        let broken = SingleAnswer { id, status: StatusCode::OK, headers: HeaderMap::new(), body };
+        let broken = SingleAnswer { id, status: StatusCode::OK, headers: HeaderFields::new(), body };
         assert_eq!(verdict(&broken, 0), again(1000, false));
     }
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+
+use crate::base::HeaderFields;
 
 /// Bytes that an entry takes beside its own: map, order, counters.
 const OVERHEAD: usize = 512;
@@ -34,7 +35,7 @@ pub struct MakerPlace(pub [u8; 16]);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
-    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    pub headers: HeaderFields,
     pub body: Bytes,
     /// Empty: the answer does not stream.
     pub marks: Box<[FrameMark]>,
@@ -60,7 +61,7 @@ impl StoredAnswer {
     /// Bytes that it takes.
     #[must_use]
     pub fn size(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 80);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len() + 16);
         OVERHEAD
             + self.body.len()
             + self.marks.len() * size_of::<FrameMark>()

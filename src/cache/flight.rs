@@ -18,10 +18,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue};
 
 use super::key::AnswerKey;
-use crate::base::Fault;
+use crate::base::{Fault, HeaderFields};
 
 /// Bytes of a block in which frames are kept, so that a small frame takes no allocation of its own.
 const BLOCK: usize = 16 * 1024;
@@ -58,7 +57,7 @@ struct FlightState {
 /// Headers of the answer, and whether it streams.
 #[derive(Clone, Debug)]
 pub struct FlightHead {
-    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    pub headers: HeaderFields,
     pub is_stream: bool,
 }
 
@@ -332,7 +331,7 @@ mod tests {
 
     fn begun(registry: &FlightRegistry, max_size: usize) -> FlightLeader {
         let FlightRole::Leader(mut leader) = registry.join(key(), max_size) else { panic!() };
-        leader.begin(FlightHead { headers: Box::default(), is_stream: true });
+        leader.begin(FlightHead { headers: HeaderFields::new(), is_stream: true });
         leader
     }
 

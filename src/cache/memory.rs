@@ -257,7 +257,10 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{AnswerMaker, MakerPlace};
+    use crate::{
+        base::HeaderFields,
+        cache::{AnswerMaker, MakerPlace},
+    };
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -267,7 +270,7 @@ mod tests {
 
     fn answer(size: usize, ago: Duration) -> StoredAnswer {
         StoredAnswer {
-            headers: Box::default(),
+            headers: HeaderFields::new(),
             body: vec![b'x'; size].into(),
             marks: Box::default(),
             at: SystemTime::now() - ago,

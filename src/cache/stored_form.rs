@@ -5,13 +5,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     entry::{AnswerMaker, FrameMark, MakerPlace, StoredAnswer},
     key::AnswerKey,
 };
+
+use crate::base::HeaderFields;
 
 /// It changes with every change that an earlier version would misread.
 const FORM: &[u8; 8] = b"thwg-a1\n";
@@ -36,9 +38,9 @@ pub(super) fn write(key: &AnswerKey, answer: &StoredAnswer) -> Option<Vec<u8>> {
     put(&mut out, provider.as_bytes())?;
     put(&mut out, model.as_bytes())?;
     put_number(&mut out, answer.headers.len())?;
-    for (name, value) in &answer.headers {
-        put(&mut out, name.as_str().as_bytes())?;
-        put(&mut out, value.as_bytes())?;
+    for (name, value) in answer.headers.iter() {
+        put(&mut out, name.as_bytes())?;
+        put(&mut out, value)?;
     }
     put_number(&mut out, answer.marks.len())?;
     for FrameMark { end, after } in &answer.marks {
@@ -72,12 +74,11 @@ pub(super) fn read(
     let model = str::from_utf8(fields.part()?).ok()?.into();
     let maker = AnswerMaker { provider, place, model };
     let count = Some(fields.number()?).filter(|count| *count <= MAX_HEADERS)?;
-    let headers: Option<_> = (0..count)
-        .map(|_| {
-            let name = HeaderName::from_bytes(fields.part()?).ok()?;
-            Some((name, HeaderValue::from_bytes(fields.part()?).ok()?))
-        })
-        .collect();
+    let mut headers = HeaderFields::new();
+    for _ in 0..count {
+        let name = HeaderName::from_bytes(fields.part()?).ok()?;
+        headers.append(name, fields.part()?).then_some(())?;
+    }
     let count = fields.number()?;
     let (marks, _) = fields.take(count.checked_mul(8)?)?.as_chunks::<8>();
     let number = |bytes: [u8; 4]| u32::from_le_bytes(bytes);
@@ -88,7 +89,7 @@ pub(super) fn read(
     let marks: Box<[FrameMark]> = marks.collect();
     let body = value.slice_ref(fields.part()?);
     let is_whole = fields.0.is_empty() && body.len() <= max_size && fits(&marks, body.len());
-    is_whole.then_some(StoredAnswer { headers: headers?, body, marks, at: at.min(now), tokens, maker })
+    is_whole.then_some(StoredAnswer { headers, body, marks, at: at.min(now), tokens, maker })
 }
 
 /// Whether the frames of a stream follow each other and end with its last byte.
@@ -141,15 +142,13 @@ impl<'a> FieldReader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::CONTENT_TYPE;
-
     use super::*;
 
     const KEY: AnswerKey = AnswerKey([7; 32]);
 
     fn answer() -> StoredAnswer {
         StoredAnswer {
-            headers: [(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))].into(),
+            headers: [("content-type", "text/event-stream")].into_iter().collect(),
             body: Bytes::from_static(b"data: one\n\ndata: two\n\n"),
             marks: [FrameMark { end: 11, after: 0 }, FrameMark { end: 22, after: 9 }].into(),
             at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),

@@ -265,6 +265,7 @@ fn name(AnswerKey(digest): &AnswerKey) -> String {
 mod tests {
     use super::*;
     use crate::{
+        base::HeaderFields,
         cache::{AnswerMaker, MakerPlace},
         cluster::RedisClient,
         telemetry::RedisGauges,
@@ -292,7 +293,7 @@ mod tests {
         let key = AnswerKey([1; 32]);
         assert!(tier.find(&key, (Duration::from_secs(1), 100), |_| true).await.is_none());
         let answer = StoredAnswer {
-            headers: Box::default(),
+            headers: HeaderFields::new(),
             body: bytes::Bytes::new(),
             marks: Box::default(),
             at: SystemTime::now(),

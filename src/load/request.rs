@@ -4,7 +4,7 @@
 use std::{cell::RefCell, future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
+use http::{Method, StatusCode};
 
 use super::{
     clock::LoadInstant,
@@ -65,7 +65,7 @@ impl LoadRequest<'_> {
         recorder.borrow_mut().head(LoadInstant::now().since(from), response.status);
         let is_good = response.status.is_success();
         // A provider may stream without being asked to.
-        let kind = response.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let kind = response.headers.get("content-type").unwrap_or_default();
         let is_stream = self.stream || kind.starts_with(b"text/event-stream");
         let mut observer = Observer::new(self.dialect, from, is_stream);
         while let Some(frame) = poll_fn(|cx| response.body.poll_frame(cx)).await {

@@ -1,6 +1,6 @@
 //! A good answer on its way to the client: a whole body, or a stream that is committed here.
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
+use http::{StatusCode, Version};
 
 use super::{
     answer_place::{AnswerPlace, CACHE, CachedAnswer, JoinedAnswer, JoinedBody},
@@ -13,7 +13,7 @@ use super::{
     translation::AnswerBody,
 };
 use crate::{
-    base::{ByteList, Fault, FaultKind, HeaderFields, Sent, Stage},
+    base::{ByteList, Fault, FaultKind, HandlerResponse, HeaderFields, Sent, Stage},
     cache::{
         ReplayPace, StoredAnswer,
         flight::{FlightEnd, FlightHead},
@@ -35,12 +35,12 @@ pub(super) fn fault_event(display: FaultDisplay, version: Version, dialect: Dial
 /// An answer that is good enough for the client.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Whole(StatusCode, HeaderMap, ByteList),
+    Whole(StatusCode, HeaderFields, ByteList),
     /// An error under a good status, passed on: nothing of it is an answer.
-    Failed(StatusCode, HeaderMap, ByteList),
+    Failed(StatusCode, HeaderFields, ByteList),
     /// A whole answer in a content coding; what it says has been noted.
-    Coded(StatusCode, HeaderMap, ByteList),
-    Stream(StatusCode, HeaderMap, Uncommitted<AnswerBody>),
+    Coded(StatusCode, HeaderFields, ByteList),
+    Stream(StatusCode, HeaderFields, Uncommitted<AnswerBody>),
     /// An answer that was given before.
     Cached(Box<CachedAnswer>),
     /// The answer of an equal request under way.
@@ -55,7 +55,7 @@ impl Answer {
         mut call: Call,
         on_fault: Option<OnFault>,
         stream_parts: impl FnOnce() -> (GaugeGuard, DetachedStreams),
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let dialect = call.dialect;
         match self {
             Self::Whole(status, mut headers, body) => {
@@ -73,7 +73,7 @@ impl Answer {
             Self::Stream(status, mut headers, stream) => {
                 let place = call.place.take().filter(|_| status == StatusCode::OK);
                 let recorded = place.and_then(|place| {
-                    headers.insert(CACHE, HeaderValue::from_static("miss"));
+                    headers.insert(CACHE, "miss");
                     place.record(&headers, call.record())
                 });
                 let flight = call.flight.take().filter(|_| is_shareable(status, &headers));
@@ -169,8 +169,8 @@ impl Answer {
 }
 
 /// Whether other clients may be given the same bytes.
-fn is_shareable(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::OK && !headers.contains_key(header::CONTENT_ENCODING)
+fn is_shareable(status: StatusCode, headers: &HeaderFields) -> bool {
+    status == StatusCode::OK && !headers.contains("content-encoding")
 }
 
 /// Notes that the answer is another request's.
@@ -181,7 +181,7 @@ fn note_reuse(call: &mut Call, answer: &StoredAnswer) {
 
 /// Notes what a whole answer says of its usage, and its digests where they are wanted, and keeps it for equal
 /// requests.
-fn note_whole(call: &mut Call, status: StatusCode, headers: &mut HeaderMap, body: &ByteList) {
+fn note_whole(call: &mut Call, status: StatusCode, headers: &mut HeaderFields, body: &ByteList) {
     let (dialect, digests) = (call.dialect, call.digests);
     let record = call.record();
     let (stats, estimates_usage) = (&mut record.stats, record.estimates_usage);
@@ -198,7 +198,7 @@ fn note_whole(call: &mut Call, status: StatusCode, headers: &mut HeaderMap, body
     // Before the flight ends, so that an equal request finds one or the other.
     if let Some(place) = call.place.take().filter(|_| status == StatusCode::OK) {
         place.keep_whole(headers, body, call.record());
-        headers.insert(CACHE, HeaderValue::from_static("miss"));
+        headers.insert(CACHE, "miss");
     }
     if let Some(mut leader) = call.flight.take().filter(|_| is_shareable(status, headers)) {
         leader.begin(FlightHead { headers: AnswerPlace::kept_headers(headers), is_stream: false });

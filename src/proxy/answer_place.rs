@@ -7,11 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::whole_answer::{is_good_stream, is_good_whole};
 use crate::{
-    base::ByteList,
+    base::{ByteList, HeaderFields},
     cache::{
         AnswerCache, AnswerGathering, AnswerKey, AnswerMaker, FrameMark, MakerPlace, ReplayPace,
         StoredAnswer, flight::FlightFollower,
@@ -20,7 +19,7 @@ use crate::{
     wire::Dialect,
 };
 
-pub(super) const CACHE: HeaderName = HeaderName::from_static("x-thalweg-cache");
+pub(super) const CACHE: &str = "x-thalweg-cache";
 /// Headers of an answer that are kept with it; the others are about one request.
 const KEPT: [&str; 8] = [
     "content-type",
@@ -36,7 +35,7 @@ const KEPT: [&str; 8] = [
 /// A stored answer for a request.
 #[derive(Debug)]
 pub(super) struct CachedAnswer {
-    pub(super) headers: HeaderMap,
+    pub(super) headers: HeaderFields,
     pub(super) answer: Arc<StoredAnswer>,
     pub(super) pace: ReplayPace,
 }
@@ -44,7 +43,7 @@ pub(super) struct CachedAnswer {
 /// The answer of an equal request under way.
 #[derive(Debug)]
 pub(super) struct JoinedAnswer {
-    pub(super) headers: HeaderMap,
+    pub(super) headers: HeaderFields,
     pub(super) body: JoinedBody,
 }
 
@@ -73,24 +72,22 @@ pub(super) struct AnswerPlace {
 pub(super) struct RecordedAnswer {
     place: AnswerPlace,
     gathering: AnswerGathering,
-    headers: Box<[(HeaderName, HeaderValue)]>,
+    headers: HeaderFields,
     maker: AnswerMaker,
 }
 
 impl CachedAnswer {
     pub(super) fn new(answer: Arc<StoredAnswer>, pace: ReplayPace) -> Self {
-        let mut headers: HeaderMap = answer.headers.iter().cloned().collect();
+        let mut headers = answer.headers.clone();
         let age = answer.age(SystemTime::now()).as_secs();
-        if let Ok(value) = HeaderValue::from_str(&format!("hit; age={age}")) {
-            headers.insert(CACHE, value);
-        }
+        headers.insert(CACHE, format!("hit; age={age}"));
         Self { headers, answer, pace }
     }
 }
 
 impl AnswerPlace {
     /// Keeps a whole answer if it is good.
-    pub(super) fn keep_whole(self, headers: &HeaderMap, body: &ByteList, record: &RequestRecord) {
+    pub(super) fn keep_whole(self, headers: &HeaderFields, body: &ByteList, record: &RequestRecord) {
         let Some(mut recorded) = self.record(headers, record) else { return };
         let now = Instant::now();
         let all = body.iter().all(|part| recorded.gathering.add(part, now));
@@ -101,18 +98,14 @@ impl AnswerPlace {
     }
 
     /// The headers of an answer that are not about one request.
-    pub(super) fn kept_headers(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
-        let kept = KEPT.iter().filter_map(|name| {
-            let name = HeaderName::from_static(name);
-            headers.get(&name).map(|value| (name.clone(), value.clone()))
-        });
-        kept.collect()
+    pub(super) fn kept_headers(headers: &HeaderFields) -> HeaderFields {
+        KEPT.into_iter().filter_map(|name| Some((name, headers.get(name)?))).collect()
     }
 
     /// Begins to record an answer. `None`: its bytes are in a coding that another client may not accept, or
     /// its provider is not known.
-    pub(super) fn record(self, headers: &HeaderMap, record: &RequestRecord) -> Option<RecordedAnswer> {
-        if headers.contains_key(header::CONTENT_ENCODING) {
+    pub(super) fn record(self, headers: &HeaderFields, record: &RequestRecord) -> Option<RecordedAnswer> {
+        if headers.contains("content-encoding") {
             return None;
         }
         let named = record.provider.as_ref()?;

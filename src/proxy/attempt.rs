@@ -7,7 +7,7 @@
 use std::{borrow::Cow, mem::take, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::StatusCode;
 use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,7 +27,7 @@ use super::{
     translation::{AnswerBody, NoAnswer, Translation},
 };
 use crate::{
-    base::{DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
+    base::{DeadlineKind, Endpoint, Fault, FaultKind, HeaderFields, Sent, Stage},
     relay::{
         RelayOptions, Uncommitted,
         collect::{self, CollectedFrames},
@@ -135,7 +135,7 @@ impl RequestContext<'_> {
         }
         let announced = AnnouncedBody::of(&headers, self.streams, self.endpoint);
         let mut kind = announced.kind;
-        if headers.contains_key(&ATTEMPTS) {
+        if headers.contains(ATTEMPTS) {
             provider.standing.note_thalweg();
         }
         retain_passed_headers(&mut headers, &provider.target.forwarded);
@@ -217,7 +217,7 @@ impl RequestContext<'_> {
                 // A document under a stream's label.
                 let text = stream.error_text();
                 if provider_error::is_json(&text) && self.is_error_document(running, status, &text)? {
-                    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                    headers.insert("content-type", "application/json");
                     return error(headers, text.clone(), ErrorRest::Here(text.into()), None);
                 }
                 Err(AttemptError::Fault(fault))
@@ -231,13 +231,13 @@ impl RequestContext<'_> {
     async fn read_first(
         &self,
         body: &mut upstream::Body,
-        headers: &mut HeaderMap,
+        headers: &mut HeaderFields,
         announced: BodyKind,
         deadline: Deadline,
     ) -> Result<(Bytes, BodyKind), AttemptError> {
         let (bytes, has_events) = first_bytes::read(body, deadline).await.map_err(AttemptError::Fault)?;
         if has_events {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert("content-type", "text/event-stream");
             return Ok((bytes, BodyKind::Events));
         }
         if bytes.is_empty() && self.endpoint.is_main() {

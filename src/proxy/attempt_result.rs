@@ -2,7 +2,7 @@
 //! given to the client.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tokio::time::{Duration, Instant};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     translation::{AnswerBody, Translation, UntranslatedRequest},
 };
 use crate::{
-    base::{ByteList, Fault, FaultKind, Sent, Stage},
+    base::{ByteList, Fault, FaultKind, HeaderFields, Sent, Stage},
     relay::Uncommitted,
     upstream::{self, Deadline},
 };
@@ -60,7 +60,7 @@ impl AttemptError {
 #[derive(Debug)]
 pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: HeaderFields,
     pub(super) times: AttemptTimes,
     /// The provider's text, its first bytes.
     pub(super) text: Bytes,

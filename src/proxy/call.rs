@@ -4,7 +4,7 @@
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{ByteList, HeaderFields, RequestHead, RequestId},
+    base::{ByteList, HandlerResponse, HeaderFields, RequestHead, RequestId},
     cache::{
         StoredAnswer,
         flight::{FlightFollower, FlightHead, FlightLeader},
@@ -33,12 +33,8 @@ use crate::{
     wire::Dialect,
 };
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// The code of an error that the gateway answers itself; a provider's error has none.
-const ERROR_CODE: HeaderName = HeaderName::from_static("x-thalweg-error");
-const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+const ERROR_CODE: &str = "x-thalweg-error";
 const EXPOSED_HEADERS: &str = "x-request-id, server-timing, retry-after, retry-after-ms, x-should-retry, x-thalweg-provider, \
                        x-thalweg-attempts, x-thalweg-error, x-thalweg-cache, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
                        x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, \
@@ -115,18 +111,18 @@ impl Call {
     }
 
     /// Answers with JSON of the gateway's own.
-    pub fn json(self, status: StatusCode, body: Bytes) -> Response<Body> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    pub fn json(self, status: StatusCode, body: Bytes) -> HandlerResponse<Body> {
+        let mut headers = HeaderFields::new();
+        headers.insert("content-type", "application/json");
         self.whole(status, headers, body.into(), Outcome::Complete)
     }
 
     /// Answers with text of the gateway's own, which differs from request to request, so it may not be
     /// stored.
-    pub fn text(self, content_type: &'static str, body: Bytes) -> Response<Body> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    pub fn text(self, content_type: &'static str, body: Bytes) -> HandlerResponse<Body> {
+        let mut headers = HeaderFields::new();
+        headers.insert("content-type", content_type);
+        headers.insert("cache-control", "no-store");
         self.whole(StatusCode::OK, headers, body.into(), Outcome::Complete)
     }
 
@@ -138,53 +134,53 @@ impl Call {
         is_stored: bool,
         request: &HeaderFields,
         compression: CompressionSettings,
-    ) -> Response<Body> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    ) -> HandlerResponse<Body> {
+        let mut headers = HeaderFields::new();
+        headers.insert("content-type", content_type);
         if !is_stored {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert("cache-control", "no-store");
         }
         let body = compress(compression, request, &mut headers, Bytes::from(text).into()).await;
         self.whole(status, headers, body, Outcome::Complete)
     }
 
     /// Answers with an error in the dialect of the request.
-    pub fn refuse(self, refusal: &Refusal) -> Response<Body> {
+    pub fn refuse(self, refusal: &Refusal) -> HandlerResponse<Body> {
         let body = refusal.body(self.dialect);
         self.refuse_with(refusal, body)
     }
 
     /// Answers with an error that lists `problems` beside its message.
-    pub fn refuse_for(self, refusal: &Refusal, problems: Vec<Value>) -> Response<Body> {
+    pub fn refuse_for(self, refusal: &Refusal, problems: Vec<Value>) -> HandlerResponse<Body> {
         let body = refusal.body_with(self.dialect, problems);
         self.refuse_with(refusal, body)
     }
 
-    fn refuse_with(mut self, refusal: &Refusal, body: Bytes) -> Response<Body> {
-        let mut headers = HeaderMap::new();
+    fn refuse_with(mut self, refusal: &Refusal, body: Bytes) -> HandlerResponse<Body> {
+        let mut headers = HeaderFields::new();
         let record = self.record();
         if record.attempts > 0 {
             // The message names them if several failed.
             let only = record.provider.as_deref().filter(|_| record.attempts == 1);
             sign(&mut headers, only, record.attempts);
         }
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("content-type", "application/json");
         if let Some(allow) = refusal.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            headers.insert("allow", allow);
         }
         if let Some(after) = refusal.retry_after {
             limit_headers::write_retry(&mut headers, after);
         }
         if let Some(retry) = refusal.should_retry() {
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static(retry));
+            headers.insert("x-should-retry", retry);
         }
         if refusal.status == 415 {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(decode::CODINGS));
+            headers.insert("accept-encoding", decode::CODINGS);
         }
-        headers.insert(ERROR_CODE, HeaderValue::from_static(refusal.code));
+        headers.insert(ERROR_CODE, refusal.code);
         // The client's key is good where a provider refuses the gateway's.
         if refusal.status == 401 && refusal.code != KEY_REFUSED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert("www-authenticate", "Bearer");
         }
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         self.whole(status, headers, body.into(), Outcome::Fault(refusal.fault.clone()))
@@ -195,14 +191,14 @@ impl Call {
     pub fn whole(
         mut self,
         status: StatusCode,
-        mut headers: HeaderMap,
+        mut headers: HeaderFields,
         mut body: ByteList,
         outcome: Outcome,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         self.finish_head(status, &mut headers);
         if self.head_only {
             // A body would not be read: on HTTP/1.1 it would never end, on HTTP/2 it would be sent.
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            headers.insert("content-length", itoa::Buffer::new().format(body.len()));
             body = ByteList::new();
         }
         self.record().stats.bytes = body.len() as u64;
@@ -212,61 +208,77 @@ impl Call {
         } else {
             Some(self.completion)
         };
-        respond(status, headers, Body::Whole(relay::WholeBody::new(body, completion, self.in_flight)))
+        HandlerResponse {
+            status,
+            headers,
+            body: Body::Whole(relay::WholeBody::new(body, completion, self.in_flight)),
+        }
     }
 
     /// Answers with a stored stream at its own pace.
     pub(super) fn replay(
         mut self,
-        mut headers: HeaderMap,
+        mut headers: HeaderFields,
         answer: Arc<StoredAnswer>,
         counted: GaugeGuard,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         self.finish_head(StatusCode::OK, &mut headers);
         let paced = PacedAnswer::new(answer, self.completion, [self.in_flight, counted]);
-        respond(StatusCode::OK, headers, Body::Cache(CacheBody::Paced(Box::new(paced))))
+        HandlerResponse {
+            status: StatusCode::OK,
+            headers,
+            body: Body::Cache(CacheBody::Paced(Box::new(paced))),
+        }
     }
 
     /// Answers with the stream of an equal request. `shows_fault`: an event shows a fault.
     pub(super) fn follow(
         mut self,
-        mut headers: HeaderMap,
+        mut headers: HeaderFields,
         follower: FlightFollower,
         shows_fault: bool,
         counted: GaugeGuard,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         self.finish_head(StatusCode::OK, &mut headers);
         let id = shows_fault.then(|| self.id.as_str().into());
         let owned = Some((self.completion, [self.in_flight, counted]));
         let shared = SharedStream::new(follower, self.dialect, id, self.started, owned);
-        respond(StatusCode::OK, headers, Body::Cache(CacheBody::Shared(Box::new(shared))))
+        HandlerResponse {
+            status: StatusCode::OK,
+            headers,
+            body: Body::Cache(CacheBody::Shared(Box::new(shared))),
+        }
     }
 
     /// Answers with a stream that has been committed and that equal requests share: a task reads it for all.
     pub(super) fn lead(
         mut self,
-        mut headers: HeaderMap,
+        mut headers: HeaderFields,
         mut leader: FlightLeader,
         recorded: Option<RecordedAnswer>,
         (shows_fault, detached): (bool, &DetachedStreams),
         commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<AnswerBody>,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         leader.begin(FlightHead { headers: AnswerPlace::kept_headers(&headers), is_stream: true });
         self.finish_head(StatusCode::OK, &mut headers);
         let id = shows_fault.then(|| self.id.as_str().into());
         let shared = SharedStream::new(leader.follow(), self.dialect, id, self.started, None);
         detached.drive(drive(commit(self.completion, self.in_flight), leader, recorded));
-        respond(StatusCode::OK, headers, Body::Cache(CacheBody::Shared(Box::new(shared))))
+        HandlerResponse {
+            status: StatusCode::OK,
+            headers,
+            body: Body::Cache(CacheBody::Shared(Box::new(shared))),
+        }
     }
 
     /// Answers with a stream that has been committed; `recorded`: it is kept, too.
     pub(super) fn stream(
         mut self,
         status: StatusCode,
-        mut headers: HeaderMap,
+        mut headers: HeaderFields,
         recorded: Option<RecordedAnswer>,
         commit: impl FnOnce(Completion, GaugeGuard) -> relay::Committed<AnswerBody>,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         self.finish_head(status, &mut headers);
         tracing::debug!(id = %self.id, status = status.as_u16(), "headers sent");
         let stream = commit(self.completion, self.in_flight);
@@ -276,43 +288,40 @@ impl Call {
                 Body::Cache(CacheBody::Recorded(Box::new(RecordedStream::new(stream, recorded))))
             }
         };
-        respond(status, headers, body)
+        HandlerResponse { status, headers, body }
     }
 
     /// Answers 200 with a body of another room, which `make` makes. The body reports the completion.
     pub fn with_body<B>(
         mut self,
-        mut headers: HeaderMap,
+        mut headers: HeaderFields,
         make: impl FnOnce(Completion, GaugeGuard) -> B,
-    ) -> Response<B> {
+    ) -> HandlerResponse<B> {
         self.finish_head(StatusCode::OK, &mut headers);
-        let mut response = Response::new(make(self.completion, self.in_flight));
-        *response.headers_mut() = headers;
-        response
+        let body = make(self.completion, self.in_flight);
+        HandlerResponse { status: StatusCode::OK, headers, body }
     }
 
-    fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
+    fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderFields) {
         let intake = self.asked.map(|asked| asked - self.started);
         let record = self.record();
         record.status = Some(status);
         record.intake = intake;
-        if let Ok(id) = HeaderValue::from_str(self.id.as_str()) {
-            headers.insert(REQUEST_ID, id);
-        }
-        headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
-        headers.insert(SERVER_TIMING, self.timing());
+        headers.insert("x-request-id", self.id.as_str());
+        headers.insert("x-content-type-options", "nosniff");
+        headers.insert("server-timing", self.timing());
         if let Some(limits) = &self.limits {
             limits.write(headers, self.started.elapsed());
         }
         if self.has_origin {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
+            headers.insert("access-control-allow-origin", "*");
+            headers.insert("access-control-expose-headers", EXPOSED_HEADERS);
         }
     }
 
     /// `Server-Timing` (W3C), in milliseconds: to the first attempt, from there to the provider's head, and
     /// in all.
-    fn timing(&self) -> HeaderValue {
+    fn timing(&self) -> String {
         let now = Instant::now();
         let asked = self.asked.unwrap_or(now);
         let mut text = String::with_capacity(80);
@@ -330,13 +339,6 @@ impl Call {
                 text.push_str(part);
             }
         }
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+        text
     }
-}
-
-fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }

@@ -4,10 +4,7 @@
 use std::{future::poll_fn, time::SystemTime};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER},
-};
+use http::StatusCode;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
@@ -22,7 +19,7 @@ use super::{
     snapshot::Provider,
 };
 use crate::{
-    base::{ByteList, Fault, FaultKind, Moment, Sent, Stage},
+    base::{ByteList, Fault, FaultKind, HeaderFields, Moment, Sent, Stage},
     relay::{CommitPoint, collect::CollectedFrames},
     routing::{FailureClass, retry_after},
     upstream::{self, Deadline, Target},
@@ -97,17 +94,17 @@ impl RequestContext<'_> {
             return Err(Refusal::key_refused(name, provider.target.has_credential(), &words));
         }
         let body = match (translation, body) {
-            (Some(translation), Some(body)) if !headers.contains_key(CONTENT_ENCODING) => {
+            (Some(translation), Some(body)) if !headers.contains("content-encoding") => {
                 let (translated, body) = translation.error(status.as_u16(), &body.join(), wait_of(&headers));
                 status = StatusCode::from_u16(translated).unwrap_or(status);
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                headers.insert("content-type", "application/json");
                 Some(provider.secrets.mask(body, Within::Error))
             }
             (_, body) => body,
         };
         let answer = match body {
             Some(body) if status.is_success() => Answer::Failed(status, headers, body),
-            Some(body) if headers.contains_key(CONTENT_ENCODING) => Answer::Whole(status, headers, body),
+            Some(body) if headers.contains("content-encoding") => Answer::Whole(status, headers, body),
             Some(body) => {
                 let text = body.join();
                 if provider_error::is_error_object(&text) {
@@ -133,7 +130,7 @@ impl RequestContext<'_> {
     fn in_own_shape(
         &self,
         status: StatusCode,
-        headers: HeaderMap,
+        headers: HeaderFields,
         class: FailureClass,
         text: &[u8],
         secrets: &SecretMask,
@@ -152,7 +149,7 @@ impl RequestContext<'_> {
     }
 
     /// An error without the provider's text, with one of the gateway's own.
-    fn without_text(&self, status: StatusCode, headers: HeaderMap) -> Answer {
+    fn without_text(&self, status: StatusCode, headers: HeaderFields) -> Answer {
         let message = format!("the provider answered {}; what it said of it broke off", status.as_u16());
         self.own_error(status, headers, &message, None)
     }
@@ -160,7 +157,7 @@ impl RequestContext<'_> {
     fn own_error(
         &self,
         status: StatusCode,
-        mut headers: HeaderMap,
+        mut headers: HeaderFields,
         message: &str,
         code: Option<&str>,
     ) -> Answer {
@@ -174,17 +171,17 @@ impl RequestContext<'_> {
             code,
             retry_after: wait_of(&headers),
         };
-        for other in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION] {
+        for other in ["content-encoding", "content-language", "content-disposition"] {
             headers.remove(other);
         }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("content-type", "application/json");
         Answer::Whole(status, headers, self.endpoint.dialect().error_body(&error).into())
     }
 }
 
 /// When to come again, by the header's whole seconds. `None`: it says no such thing.
-fn wait_of(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+fn wait_of(headers: &HeaderFields) -> Option<Duration> {
+    headers.text("retry-after")?.parse().ok().map(Duration::from_secs)
 }
 
 /// The first bytes of an error's body, as far as they come in time.

@@ -13,7 +13,7 @@ mod fields;
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
+use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout};
 
 use fields::Fields;
@@ -38,11 +38,11 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::RequestHead,
     base::{
         Endpoint, Moment,
         origins::{OriginMaker, OriginToken},
     },
+    base::{HandlerResponse, HeaderFields, RequestHead},
     dialect::{ApiDialect, request},
     exchange::{BackgroundPart, RequestRecord, ResponseMode},
     relay::CommitPoint,
@@ -76,7 +76,7 @@ impl Gateway {
         head: &mut RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
         let outcome = self.ask_providers(&mut call, &snapshot, head, body, addressed).await;
@@ -269,7 +269,7 @@ fn estimated_count(
         && snapshot.catalog.translates(model);
     let tokens = may_estimate.then(|| request::count_tokens(dialect, body).ok()).flatten();
     let tokens = tokens.ok_or(refusal)?;
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let headers = HeaderFields::from_iter([("content-type", "application/json")]);
     let body = Bytes::from(request::count_answer(dialect, tokens));
     Ok(Answer::Whole(StatusCode::OK, headers, body.into()))
 }

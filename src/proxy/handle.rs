@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use http::Response;
 use tokio::time::Instant;
 
 use super::{
@@ -26,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Moment, RequestHead},
+    base::{Endpoint, HandlerResponse, Moment, RequestHead},
     exchange::{BackgroundPart, ResponseMode},
     relay::Mode,
     wire::{self, ModelUse},
@@ -55,7 +54,7 @@ impl Gateway {
         head: &mut RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
         let mut outcome = match accept(&snapshot, head, |_| true) {
@@ -82,7 +81,7 @@ impl Gateway {
         head: &mut RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
         let owner = (principal, None);
@@ -97,7 +96,7 @@ impl Gateway {
         snapshot: &Snapshot,
         head: &RequestHead,
         outcome: Result<Answer, Box<Refusal>>,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         match outcome {
             Ok(answer) => {
                 let on_fault = fault_event(snapshot.stream.on_fault, head.version, call.dialect);

@@ -11,7 +11,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
@@ -175,8 +174,8 @@ fn not_cached() -> Box<Refusal> {
 /// The answer of the equal request, as soon as it has begun. `None`: it has none to share.
 pub(super) async fn join(mut follower: FlightFollower) -> Option<Answer> {
     let head = poll_fn(|cx| follower.poll_head(cx)).await?;
-    let mut headers: HeaderMap = head.headers.into_iter().collect();
-    headers.insert(CACHE, HeaderValue::from_static("coalesced"));
+    let mut headers = head.headers;
+    headers.insert(CACHE, "coalesced");
     let body = if head.is_stream { JoinedBody::Stream(follower) } else { whole(&mut follower).await? };
     Some(Answer::Joined(Box::new(JoinedAnswer { headers, body })))
 }

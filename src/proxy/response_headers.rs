@@ -1,20 +1,18 @@
 //! The headers of a provider's response: those that pass to the client, and the kind of body that they
 //! announce.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::StatusCode;
 
 use super::encode;
 use crate::{
-    base::{Endpoint, Fault, FaultKind, Sent, Stage},
+    base::{Endpoint, Fault, FaultKind, HeaderFields, Sent, Stage},
     upstream::{ForwardedHeaders, head::named_by_connection},
 };
 
 /// Characters of a redirection's target that an error shows.
 const MAX_LOCATION: usize = 200;
 /// The number of attempts, by which another thalweg knows this one.
-pub(super) static ATTEMPTS: HeaderName = HeaderName::from_static("x-thalweg-attempts");
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-thalweg-provider-request-id");
+pub(super) const ATTEMPTS: &str = "x-thalweg-attempts";
 
 /// How a body is passed to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +41,12 @@ impl AnnouncedBody {
     /// The body with these headers. `is_stream`: the client requested a stream. Sound of a known end is
     /// relayed like a stream: it may be long, and players begin before its end.
     #[must_use]
-    pub(super) fn of(headers: &HeaderMap, is_stream: bool, endpoint: Endpoint) -> Self {
-        let content_type = headers.get(&header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    pub(super) fn of(headers: &HeaderFields, is_stream: bool, endpoint: Endpoint) -> Self {
+        let content_type = headers.get("content-type").unwrap_or_default();
         let is = |wanted: &[u8]| {
             content_type.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
         };
-        let is_coded = headers.contains_key(&header::CONTENT_ENCODING);
+        let is_coded = headers.contains("content-encoding");
         let kind = if is(b"text/event-stream") && !is_coded {
             BodyKind::Events
         } else if (is_stream || endpoint == Endpoint::Speech) && !is(b"application/json") {
@@ -56,8 +54,7 @@ impl AnnouncedBody {
         } else {
             BodyKind::Whole
         };
-        let length =
-            headers.get(&header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = headers.text("content-length").and_then(|length| length.parse().ok());
         Self { kind, is_page: is(b"text/html"), is_coded, length }
     }
 }
@@ -65,10 +62,10 @@ impl AnnouncedBody {
 /// The fault of a status that concerns only the hop to the provider: a redirection, which would carry the
 /// prompt elsewhere, or a demand of a proxy or a server in between. `None`: another status.
 #[must_use]
-pub(super) fn status_of_hop(status: StatusCode, headers: &HeaderMap) -> Option<Fault> {
-    let location = if status.is_redirection() { headers.get(&header::LOCATION) } else { None };
+pub(super) fn status_of_hop(status: StatusCode, headers: &HeaderFields) -> Option<Fault> {
+    let location = if status.is_redirection() { headers.get("location") } else { None };
     let kind = match location {
-        Some(location) => FaultKind::Redirect(shown_location(location.as_bytes())),
+        Some(location) => FaultKind::Redirect(shown_location(location)),
         None if status.is_redirection() || matches!(status.as_u16(), 407 | 421 | 426) => {
             FaultKind::Status(status.as_u16())
         }
@@ -91,50 +88,42 @@ fn shown_location(location: &[u8]) -> Box<str> {
 
 /// Leaves in the headers that are known to concern the client (R33). The provider's own id of the request
 /// goes under another name, because `x-request-id` is the gateway's.
-pub(super) fn retain_passed_headers(headers: &mut HeaderMap, forwarded: &ForwardedHeaders) {
+pub(super) fn retain_passed_headers(headers: &mut HeaderFields, forwarded: &ForwardedHeaders) {
     let named: Vec<String> = named_by_connection(headers).map(str::to_ascii_lowercase).collect();
     for name in &named {
-        headers.remove(name.as_str());
-    }
-    let id = headers.remove(&REQUEST_ID);
-    let is_fixed = encode::forbids_change(encode::cache_control(headers));
-    let removed: Vec<HeaderName> =
-        headers.keys().filter(|name| !forwarded.pass_down(name.as_str())).cloned().collect();
-    for name in &removed {
         headers.remove(name);
     }
+    let id = headers.get("x-request-id").map(<[u8]>::to_vec);
+    let is_fixed = encode::forbids_change(headers);
+    headers.retain(|name, _| name != "x-request-id" && forwarded.pass_down(name));
     if let Some(id) = id {
-        headers.insert(PROVIDER_REQUEST_ID.clone(), id);
+        headers.insert("x-thalweg-provider-request-id", id);
     }
     if is_fixed {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-transform"));
+        headers.insert("cache-control", "no-transform");
     }
 }
 
 /// Names the provider and the number of attempts.
-pub(super) fn sign(headers: &mut HeaderMap, provider: Option<&str>, attempts: u8) {
-    if let Some(name) = provider.and_then(|name| HeaderValue::from_str(name).ok()) {
-        headers.insert(HeaderName::from_static("x-thalweg-provider"), name);
+pub(super) fn sign(headers: &mut HeaderFields, provider: Option<&str>, attempts: u8) {
+    if let Some(name) = provider.filter(|name| name.is_ascii()) {
+        headers.insert("x-thalweg-provider", name);
     }
-    let attempts = match attempts {
-        1 => HeaderValue::from_static("1"),
-        several => HeaderValue::from(u16::from(several)),
-    };
-    headers.insert(ATTEMPTS.clone(), attempts);
+    headers.insert(ATTEMPTS, itoa::Buffer::new().format(attempts));
 }
 
 /// Keeps proxies in front of the gateway from holding an event stream back (R1).
-pub(super) fn forbid_buffering(headers: &mut HeaderMap) {
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+pub(super) fn forbid_buffering(headers: &mut HeaderFields) {
+    headers.insert("cache-control", "no-cache, no-transform");
+    headers.insert("x-accel-buffering", "no");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(content_type: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))])
+    fn headers(content_type: &'static str) -> HeaderFields {
+        HeaderFields::from_iter([("content-type", content_type)])
     }
 
     #[test]
@@ -152,7 +141,7 @@ mod tests {
             assert_eq!(found.kind, kind, "{content_type}");
         }
         let mut compressed = headers("text/event-stream");
-        compressed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        compressed.insert("content-encoding", "gzip");
         let coded = AnnouncedBody::of(&compressed, true, Endpoint::ChatCompletions);
         assert_eq!((coded.kind, coded.is_coded), (BodyKind::Frames, true));
         let sound = AnnouncedBody::of(&headers("audio/mpeg"), false, Endpoint::Speech);

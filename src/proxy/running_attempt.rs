@@ -7,8 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, HeaderValue};
-
 use super::{
     attempt_result::{AttemptError, Success},
     request_context::RequestContext,
@@ -16,7 +14,7 @@ use super::{
     translation::{self, AnswerBody, NoAnswer, Translation},
 };
 use crate::{
-    base::{ByteList, Endpoint, Fault, Stage},
+    base::{ByteList, Endpoint, Fault, HeaderFields, Stage},
     exchange::{AttemptStage, WastedAttempt},
     relay::{CommitPoint, Uncommitted, collect::CollectedFrames},
     routing::RefusedOptions,
@@ -88,9 +86,9 @@ impl<'a> RunningAttempt<'a> {
     }
 
     /// Says in the answer's headers how the request was changed.
-    pub(super) fn sign(&self, headers: &mut HeaderMap, translation: Option<&Translation>) {
+    pub(super) fn sign(&self, headers: &mut HeaderFields, translation: Option<&Translation>) {
         if let Some(dropped) = self.dropped {
-            headers.insert(translation::DROPPED, HeaderValue::from_static(dropped));
+            headers.insert(translation::DROPPED, dropped);
         }
         if let Some(translation) = translation {
             translation.sign(headers);

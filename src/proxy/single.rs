@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 use http_body::{Frame, SizeHint};
 
 use super::{
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Fault, HeaderFields, RequestHead, RequestId},
+    base::{Endpoint, Fault, HandlerResponse, HeaderFields, RequestHead, RequestId},
     exchange::{ClientInfo, RequestRoute},
     wire::{ModelUse, envelope},
 };
@@ -72,7 +72,7 @@ pub struct SingleRequest {
 pub struct SingleAnswer {
     pub id: RequestId,
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub headers: HeaderFields,
     /// An error, if the answer broke off.
     pub body: Result<Bytes, Fault>,
 }
@@ -164,8 +164,8 @@ impl Gateway {
                 None => Box::pin(self.complete(call, &mut head, body, addressed)).await,
             }
         };
-        let (head, body) = response.into_parts();
-        SingleAnswer { id, status: head.status, headers: head.headers, body: collect(body).await }
+        let HandlerResponse { status, headers, body } = response;
+        SingleAnswer { id, status, headers, body: collect(body).await }
     }
 }
 

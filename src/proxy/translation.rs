@@ -13,7 +13,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{fault::Refusal, secret_mask::SecretMask};
 use crate::{
@@ -31,11 +30,9 @@ use crate::{
 };
 
 /// A version that Anthropic's API demands; clients of other dialects send none.
-const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 const NO_ANSWER: &str = "an answer of another form";
-const DIALECT: HeaderName = HeaderName::from_static("x-thalweg-dialect");
-pub(super) const DROPPED: HeaderName = HeaderName::from_static("x-thalweg-dropped");
+pub(super) const DROPPED: &str = "x-thalweg-dropped";
 /// Bytes of the header that lists dropped members.
 const MAX_DROPPED: usize = 1024;
 
@@ -159,7 +156,7 @@ impl Translation {
         let mut headers = headers.clone();
         if provider == ApiDialect::Messages {
             let (name, value) = ANTHROPIC_VERSION;
-            if !headers.contains(&name) {
+            if !headers.contains(name) {
                 headers.append(name, value);
             }
         }
@@ -170,19 +167,15 @@ impl Translation {
     }
 
     /// Says in the answer's headers that it was translated, and what of the request was left out.
-    pub(super) fn sign(&self, headers: &mut HeaderMap) {
+    pub(super) fn sign(&self, headers: &mut HeaderFields) {
         let dialects = format!("{}>{}", self.client.as_str(), self.provider.as_str());
-        if let Ok(value) = HeaderValue::try_from(dialects) {
-            headers.insert(DIALECT, value);
-        }
+        headers.insert("x-thalweg-dialect", dialects);
         let mut dropped = self.dropped.join(", ");
         dropped.truncate(dropped.floor_char_boundary(MAX_DROPPED));
-        if let Ok(value) = HeaderValue::from_str(&dropped)
-            && !dropped.is_empty()
-        {
-            headers.insert(DROPPED, value);
+        if !dropped.is_empty() && dropped.is_ascii() {
+            headers.insert(DROPPED, dropped);
         }
-        headers.remove(header::CONTENT_LENGTH);
+        headers.remove("content-length");
     }
 
     /// A whole answer in the client's dialect, and whether usage in it is an estimate, because its provider

@@ -8,10 +8,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
 
-use crate::base::time::{date, duration};
+use crate::{
+    base::HeaderFields,
+    base::time::{date, duration},
+};
 
 /// A longer pause is cut to this, because the provider may recover earlier than it says.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -24,15 +26,20 @@ const MAX_BODY: usize = 1024;
 /// rate limit was reached; otherwise the reset times of limits are ignored. `None`: no pause is requested, or
 /// one of zero.
 #[must_use]
-pub fn from_response(headers: &HeaderMap, body: &[u8], limited: bool, wall: SystemTime) -> Option<Duration> {
+pub fn from_response(
+    headers: &HeaderFields,
+    body: &[u8],
+    limited: bool,
+    wall: SystemTime,
+) -> Option<Duration> {
     let reset = || if limited { reset(headers, wall) } else { None };
     in_headers(headers, wall).or_else(|| in_body(body)).or_else(reset).map(bounded)
 }
 
 /// Whether a `retry-after` is there that every client reads: seconds, or a date (RFC 9110 10.2.3).
 #[must_use]
-pub fn is_readable(headers: &HeaderMap) -> bool {
-    let given = headers.get("retry-after").map(HeaderValue::as_bytes).and_then(text);
+pub fn is_readable(headers: &HeaderFields) -> bool {
+    let given = headers.get("retry-after").and_then(text);
     given.is_some_and(|text| {
         text.parse::<f64>().is_ok_and(|number| (0.0..1e8).contains(&number))
             || date::parse_http(text).is_some()
@@ -45,23 +52,21 @@ fn bounded(retry_after: Duration) -> Duration {
 
 /// `retry-after-ms` before `retry-after`. Zero is ignored, because Azure sends it beside a `retry-after` of
 /// one second.
-pub fn in_headers(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
-    let text = |name| headers.get(name).map(HeaderValue::as_bytes).and_then(text);
+pub fn in_headers(headers: &HeaderFields, wall: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(text);
     let millis = text("retry-after-ms").and_then(|text| seconds(text.parse::<f64>().ok()? / 1000.0));
     millis.filter(is_some_time).or_else(|| parse_span(text("retry-after")?, wall)).filter(is_some_time)
 }
 
 /// The reset of the limit of which nothing remains; if no header says which, the latest reset within
 /// [`MAX_UNSPECIFIED_RESET`].
-fn reset(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
+fn reset(headers: &HeaderFields, wall: SystemTime) -> Option<Duration> {
     let (mut reached, mut soon) = (None, None);
-    for (name, value) in headers {
-        let name = name.as_str();
+    for (name, value) in headers.iter() {
         if !is_reset(name) {
             continue;
         }
-        let Some(after) = text(value.as_bytes()).and_then(|text| parse_span(text, wall)).filter(is_some_time)
-        else {
+        let Some(after) = text(value).and_then(|text| parse_span(text, wall)).filter(is_some_time) else {
             continue;
         };
         match remains(headers, name) {
@@ -80,9 +85,9 @@ fn is_reset(name: &str) -> bool {
 }
 
 /// Whether something remains of the limit that belongs to this reset header. `None`: no header says.
-fn remains(headers: &HeaderMap, reset: &str) -> Option<bool> {
+fn remains(headers: &HeaderFields, reset: &str) -> Option<bool> {
     let value = headers.get(reset.replacen("reset", "remaining", 1))?;
-    Some(text(value.as_bytes())?.parse::<f64>().ok()? > 0.0)
+    Some(text(value)?.parse::<f64>().ok()? > 0.0)
 }
 
 /// The pause in an error body. Searched and not parsed, because the body may be cut anywhere.
@@ -164,7 +169,6 @@ fn is_some_time(span: &Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;
@@ -174,12 +178,9 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(1_763_483_613)
     }
 
-    fn retry_after(headers: &[(&str, &str)], body: &str) -> Option<f64> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
-        }
-        from_response(&map, body.as_bytes(), true, wall()).map(|retry_after| retry_after.as_secs_f64())
+    fn retry_after(headers: &[(&'static str, &str)], body: &str) -> Option<f64> {
+        from_response(&headers.iter().copied().collect(), body.as_bytes(), true, wall())
+            .map(|retry_after| retry_after.as_secs_f64())
     }
 
     /// Each form in the recordings of providers and in their documentation.
@@ -240,11 +241,10 @@ mod tests {
             ("6m0s", false),
             ("1763483643", false),
         ] {
-            let headers =
-                HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static(given))]);
+            let headers = HeaderFields::from_iter([("retry-after", given)]);
             assert_eq!(is_readable(&headers), is, "{given}");
         }
-        assert!(!is_readable(&HeaderMap::new()));
+        assert!(!is_readable(&HeaderFields::new()));
     }
 
     #[test]
@@ -259,8 +259,7 @@ mod tests {
         // A limit with requests left was not the reason, and an error without a limit does not end with a
         // reset.
         assert_eq!(retry_after(&openai[..2], ""), None);
-        let mut headers = HeaderMap::new();
-        headers.insert("x-ratelimit-reset", HeaderValue::from_static("9"));
+        let headers = HeaderFields::from_iter([("x-ratelimit-reset", "9")]);
         assert_eq!(from_response(&headers, b"", false, wall()), None);
         let cerebras = [
             ("x-ratelimit-reset-requests-day", "24482.22079515457"),
@@ -298,10 +297,7 @@ mod tests {
             body in proptest::collection::vec(any::<u8>(), 0..200),
             name in prop::sample::select(vec!["retry-after", "retry-after-ms", "x-ratelimit-reset", "anthropic-ratelimit-x-reset"]),
         ) {
-            let mut headers = HeaderMap::new();
-            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
+            let headers = HeaderFields::from_iter([(name, &value)]);
             let retry_after = from_response(&headers, &body, true, wall());
             prop_assert!(retry_after.is_none_or(|retry_after| !retry_after.is_zero() && retry_after <= MAX_RETRY_AFTER));
             let _ = parse_span(&value, wall());

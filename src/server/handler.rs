@@ -3,15 +3,13 @@
 
 use std::{error::Error, future::Future, pin::Pin};
 
-use bytes::Bytes;
-use http::Response;
-
 use super::{conn::RequestBody, cut::Cuttable, peer::Peer, refusal::RefusalReason};
-use crate::base::RequestHead;
+use crate::base::{HandlerResponse, RequestHead};
+use bytes::Bytes;
 
 /// A response to come. Boxed, so that the memory that a handler needs before its response head is freed with
 /// the head.
-pub type PendingResponse<B> = Pin<Box<dyn Future<Output = Response<B>>>>;
+pub type PendingResponse<B> = Pin<Box<dyn Future<Output = HandlerResponse<B>>>>;
 
 /// The content of a server. Cloned once per connection, so cheap to clone: an `Rc` inside.
 pub trait Handler: Clone + 'static {

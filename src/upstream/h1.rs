@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use memchr::memmem::{self, Finder};
 use tokio::{
     io::AsyncWrite,
@@ -25,7 +25,7 @@ use super::{
     pool::PooledConnection,
 };
 use crate::{
-    base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage},
+    base::{ByteList, DeadlineKind, Fault, FaultKind, HeaderFields, Sent, Stage},
     http1::{Decoder, ReadBlock},
 };
 
@@ -43,7 +43,7 @@ pub(super) async fn exchange(
     head: Bytes,
     body: ByteList,
     write_timeout: Duration,
-) -> Result<(StatusCode, HeaderMap, Body), Fault> {
+) -> Result<(StatusCode, HeaderFields, Body), Fault> {
     let exchange = H1Exchange::new(&mut connection, block, (head, body), write_timeout);
     let (head, rest, unsent) = exchange.run().await?;
     let body = Body::new(connection, &head, (rest, unsent), Rc::clone(block));
@@ -158,8 +158,9 @@ impl<'a> H1Exchange<'a> {
                 let kind = FaultKind::Garbage("a line feed without a carriage return".into());
                 return if bare { Err(self.fault(kind)) } else { Ok(None) };
             };
-            let bytes = self.input.split_to(end).freeze();
-            let head = match parse_response(&bytes) {
+            let parsed = parse_response(self.input.get(..end).unwrap_or_default());
+            self.input.advance(end);
+            let head = match parsed {
                 Ok(Some((head, length))) if length == end => head,
                 Ok(_) => return Err(self.fault(FaultKind::Garbage("bad response head".into()))),
                 Err(why) => return Err(self.fault(FaultKind::Garbage(why))),

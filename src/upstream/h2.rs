@@ -22,7 +22,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Ping, PingPong, Reason, RecvStream, client::SendRequest};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -35,7 +35,7 @@ use super::{
     places::ClosingConnection,
     pool::{IdlePermit, InUsePermit, Pool},
 };
-use crate::base::{ByteList, DeadlineKind, Fault, FaultKind, Sent, Stage, spawn::Tasks};
+use crate::base::{ByteList, DeadlineKind, Fault, FaultKind, HeaderFields, Sent, Stage, spawn::Tasks};
 
 /// Streams at once on one connection, even if the provider allows more.
 const MAX_STREAMS: usize = 100;
@@ -379,7 +379,7 @@ impl Connection {
         body: ByteList,
         deadline: Deadline,
         write_timeout: Duration,
-    ) -> Result<(StatusCode, HeaderMap, Body), Fault> {
+    ) -> Result<(StatusCode, HeaderFields, Body), Fault> {
         let streams = &self.0.state.streams;
         streams.set(streams.get() + 1);
         let slot = StreamSlot(self.clone());
@@ -403,7 +403,7 @@ impl Connection {
         };
         let (parts, recv) =
             head.map_err(|error| self.fault(&error, Stage::Head, Sent::Unknown))?.into_parts();
-        Ok((parts.status, parts.headers, Body::new(recv, slot)))
+        Ok((parts.status, HeaderFields::from(&parts.headers), Body::new(recv, slot)))
     }
 
     /// The fault, and whether the provider may have seen the request: a refused stream, and one above the

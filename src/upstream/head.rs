@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::target::{BaseUrl, KeyHeader, Target};
 use crate::{
@@ -17,14 +17,12 @@ use crate::{
 pub(super) const MAX_HEAD_SIZE: usize = 64 * 1024;
 /// Header fields of a response.
 const MAX_HEADERS: usize = 128;
+/// Header fields that the gateway adds to those that go to the client.
+const OWN_HEADERS: usize = 8;
 
 /// The options of `Connection` headers: names of hop-by-hop headers, `close`, `keep-alive`.
-pub fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    connection_options(headers.get_all(header::CONNECTION).into_iter().map(HeaderValue::as_bytes))
-}
-
-fn connection_options<'f>(values: impl Iterator<Item = &'f [u8]>) -> impl Iterator<Item = &'f str> {
-    values.filter_map(field_text).flat_map(|value| value.split(',')).map(str::trim)
+pub fn named_by_connection(headers: &HeaderFields) -> impl Iterator<Item = &str> {
+    headers.get_all("connection").filter_map(field_text).flat_map(|value| value.split(',')).map(str::trim)
 }
 
 /// A request to a provider.
@@ -51,7 +49,7 @@ pub(super) fn for_each_header<'a>(
     request: &'a Request<'_>,
     mut emit: impl FnMut(&'a str, &'a [u8]),
 ) {
-    let hop_by_hop: Vec<&str> = connection_options(request.headers.get_all("connection")).collect();
+    let hop_by_hop: Vec<&str> = named_by_connection(request.headers).collect();
     let is_replaced = |name: &str| target.headers.iter().any(|(own, _)| own == name);
     for (name, value) in request.headers.iter() {
         let is_hop = hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name));
@@ -187,7 +185,7 @@ fn put_authority(head: &mut Vec<u8>, base: &BaseUrl) {
 #[derive(Debug)]
 pub struct ResponseHead {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub headers: HeaderFields,
     pub framing: BodyFraming,
     /// The connection can carry another request.
     pub keep_alive: bool,
@@ -198,7 +196,7 @@ pub struct ResponseHead {
 ///
 /// # Errors
 /// The part that is not valid HTTP.
-pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Cow<'static, str>> {
+pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead, usize)>, Cow<'static, str>> {
     let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let status = httparse::ParserConfig::default()
@@ -209,59 +207,27 @@ pub fn parse_response(bytes: &Bytes) -> Result<Option<(ResponseHead, usize)>, Co
         httparse::Status::Partial => return Ok(None),
     };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("bad status")?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + 4);
-    let mut seen = SeenHeaders::default();
-    for field in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| "bad header name")?;
-        seen.note(&name);
-        let value =
-            HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| "bad header value")?;
-        headers.append(name, value);
-    }
+    let headers = HeaderFields::of_parsed(parsed.headers, OWN_HEADERS).ok_or("bad header name")?;
     let http11 = parsed.version == Some(1);
-    let (framing, is_clear) = framing(status, &headers, &seen)?;
+    let (framing, is_clear) = framing(status, &headers)?;
     // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1): the sender of one may mean another end of the
     // body.
     let is_clear = is_clear && (http11 || framing != BodyFraming::Chunked);
-    let stays_open = if seen.connection { stays_open(http11, &headers) } else { http11 };
-    let keep_alive = is_clear && framing != BodyFraming::UntilClose && stays_open;
+    let keep_alive = is_clear && framing != BodyFraming::UntilClose && stays_open(http11, &headers);
     Ok(Some((ResponseHead { status, headers, framing, keep_alive }, length)))
-}
-
-/// Which of the headers that frame a message a head has; those that it has not are not looked up.
-#[derive(Debug, Default)]
-struct SeenHeaders {
-    length: bool,
-    coding: bool,
-    connection: bool,
-}
-
-impl SeenHeaders {
-    fn note(&mut self, name: &HeaderName) {
-        self.length |= *name == header::CONTENT_LENGTH;
-        self.coding |= *name == header::TRANSFER_ENCODING;
-        self.connection |= *name == header::CONNECTION;
-    }
 }
 
 /// The body's framing (RFC 9112 section 6.3). `false`: the head names two framings, so the connection must
 /// not be reused.
-fn framing(
-    status: StatusCode,
-    headers: &HeaderMap,
-    seen: &SeenHeaders,
-) -> Result<(BodyFraming, bool), Cow<'static, str>> {
+fn framing(status: StatusCode, headers: &HeaderFields) -> Result<(BodyFraming, bool), Cow<'static, str>> {
     if status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok((BodyFraming::Length(0), true));
     }
-    let length = if seen.length { content_length(headers)? } else { None };
-    if !seen.coding {
-        return Ok((length.map_or(BodyFraming::UntilClose, BodyFraming::Length), true));
-    }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    let length = content_length(headers)?;
+    let mut codings = headers.get_all("transfer-encoding");
     match (codings.next(), codings.next()) {
         (None, _) => Ok((length.map_or(BodyFraming::UntilClose, BodyFraming::Length), true)),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => {
             Ok((BodyFraming::Chunked, length.is_none()))
         }
         (Some(_), _) => Err("a transfer-encoding that is not chunked".into()),
@@ -269,10 +235,10 @@ fn framing(
 }
 
 /// The single value of all `Content-Length` headers.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Cow<'static, str>> {
+fn content_length(headers: &HeaderFields) -> Result<Option<u64>, Cow<'static, str>> {
     let mut found = None;
-    for value in headers.get_all(header::CONTENT_LENGTH) {
-        let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    for value in headers.get_all("content-length") {
+        let digits = field_text(value).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let length: u64 = digits.and_then(|text| text.parse().ok()).ok_or("bad content-length")?;
         if found.is_some_and(|found| found != length) {
             return Err("two content-lengths".into());
@@ -282,7 +248,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Cow<'static, str>>
     Ok(found)
 }
 
-fn stays_open(http11: bool, headers: &HeaderMap) -> bool {
+fn stays_open(http11: bool, headers: &HeaderFields) -> bool {
     let has = |option: &str| named_by_connection(headers).any(|name| name.eq_ignore_ascii_case(option));
     !has("close") && (http11 || has("keep-alive"))
 }

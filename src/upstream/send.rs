@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Duration, Instant, timeout_at},
@@ -23,7 +23,7 @@ use super::{
     target::{PoolSettings, Target},
 };
 use crate::{
-    base::{ByteList, Fault, FaultKind, Sent, Side, Stage, spawn::Tasks},
+    base::{ByteList, Fault, FaultKind, HeaderFields, Sent, Side, Stage, spawn::Tasks},
     http1::ReadBlock,
     telemetry::WorkerGauges,
 };
@@ -51,7 +51,7 @@ struct Inner {
 #[derive(Debug)]
 pub struct Response {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub headers: HeaderFields,
     pub body: Body,
     /// Time spent waiting for the pool and connecting.
     pub connected_after: Duration,

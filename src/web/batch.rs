@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
 
 use super::{Body, pages::accepted, site::Site};
 use crate::{
     auth::Principal,
-    base::{Endpoint, HeaderFields, RequestHead, RequestId},
+    base::{Endpoint, HandlerResponse, HeaderFields, RequestHead, RequestId},
     batch::{BatchAnswer, BatchForm, BatchRun, ItemFuture},
     proxy::{Call, Incoming, Refusal, SingleRequest, admission::admit},
     wire::batch_item::{self, BatchError},
@@ -21,16 +20,16 @@ impl Site {
         mut call: Call,
         head: RequestHead,
         body: impl Incoming,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let prepared = self.prepare(&mut call, &head, body).await;
         let batch = match prepared {
             Ok(batch) => batch,
             Err(refusal) => return call.refuse(&refusal).map(Body::from),
         };
-        let mut headers = HeaderMap::new();
-        let content_type = HeaderValue::from_static(batch.form.content_type());
-        headers.insert(header::CONTENT_TYPE, content_type);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut headers = HeaderFields::new();
+        let content_type = batch.form.content_type();
+        headers.insert("content-type", content_type);
+        headers.insert("cache-control", "no-store");
         call.with_body(headers, |completion, in_flight| {
             Body::Batch(Box::new(BatchAnswer::new(batch, completion, in_flight)))
         })

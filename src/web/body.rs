@@ -7,12 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
 use http_body::{Frame, SizeHint};
 
 use super::{compare::CompareStream, events::EventFeed, file_body::FileBody, json_array::JsonArray};
 use crate::{
-    base::{Fault, FaultKind, Sent, Side},
+    base::{Fault, FaultKind, HandlerResponse, Sent, Side},
     batch::BatchAnswer,
     proxy,
     relay::{Committed, WholeBody},
@@ -64,19 +63,22 @@ impl Body {
 
 impl Body {
     /// A response whose body, if it is a stream of events, is one array. `max_line`: bytes of a line of it.
-    pub(super) fn array_in_place_of_events(response: Response<Self>, max_line: usize) -> Response<Self> {
-        let (mut head, body) = response.into_parts();
-        let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    pub(super) fn array_in_place_of_events(
+        response: HandlerResponse<Self>,
+        max_line: usize,
+    ) -> HandlerResponse<Self> {
+        let HandlerResponse { status, mut headers, body } = response;
+        let content_type = headers.get("content-type");
         let is_events = content_type.is_some_and(|value| value.starts_with(b"text/event-stream"));
         let body = match (body, is_events) {
             (Self::Stream(events), true) => {
-                let json = HeaderValue::from_static("application/json; charset=UTF-8");
-                head.headers.insert(header::CONTENT_TYPE, json);
+                let json = "application/json; charset=UTF-8";
+                headers.insert("content-type", json);
                 Self::Array(Box::new(JsonArray::new(events, max_line)))
             }
             (body, _) => body,
         };
-        Response::from_parts(head, body)
+        HandlerResponse { status, headers, body }
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{Body, routes::ManagedPage, site::Site};
 use crate::{
-    base::RequestHead,
+    base::{HandlerResponse, HeaderFields, RequestHead},
     exchange::Outcome,
     proxy::{Call, Incoming, Refusal},
 };
@@ -16,7 +16,7 @@ use crate::{
 /// An answer, and a cookie to set.
 pub(super) struct ManagedReply {
     pub(super) value: Value,
-    pub(super) cookie: Option<HeaderValue>,
+    pub(super) cookie: Option<String>,
 }
 
 impl Site {
@@ -26,7 +26,7 @@ impl Site {
         mut call: Call,
         head: RequestHead,
         body: impl Incoming,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let reply = match page {
             ManagedPage::Session if head.method == Method::POST => self.sign_in(&mut call, &head, body).await,
             ManagedPage::Session if head.method == Method::DELETE => self.sign_out(&head).await,
@@ -45,12 +45,12 @@ impl Site {
 }
 
 impl ManagedReply {
-    fn answer(self, call: Call) -> Response<Body> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fn answer(self, call: Call) -> HandlerResponse<Body> {
+        let mut headers = HeaderFields::new();
+        headers.insert("content-type", "application/json");
+        headers.insert("cache-control", "no-store");
         if let Some(cookie) = self.cookie {
-            headers.insert(header::SET_COOKIE, cookie);
+            headers.insert("set-cookie", cookie);
         }
         let body = bytes::Bytes::from(self.value.to_string()).into();
         call.whole(StatusCode::OK, headers, body, Outcome::Complete).map(Body::from)

@@ -1,25 +1,15 @@
 //! Answers that do not depend on the path: CORS preflight and the refusal of a WebSocket.
 
-use http::{HeaderMap, HeaderValue, header};
-
 use crate::{base::HeaderFields, proxy::Refusal};
 
 /// The headers of the answer to a CORS preflight (Fetch, "CORS protocol"): any origin, all requested headers.
-pub(super) fn allow_preflight(request: &HeaderFields) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let wanted = request
-        .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
-        .and_then(|value| HeaderValue::from_bytes(value).ok());
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        wanted.unwrap_or(HeaderValue::from_static("authorization, content-type")),
-    );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS"),
-    );
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
-    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS"));
+pub(super) fn allow_preflight(request: &HeaderFields) -> HeaderFields {
+    let mut headers = HeaderFields::new();
+    let wanted = request.get("access-control-request-headers");
+    headers.insert("access-control-allow-headers", wanted.unwrap_or(b"authorization, content-type"));
+    headers.insert("access-control-allow-methods", "GET, HEAD, POST, DELETE, OPTIONS");
+    headers.insert("access-control-max-age", "86400");
+    headers.insert("allow", "GET, HEAD, POST, DELETE, OPTIONS");
     headers
 }
 

@@ -2,7 +2,7 @@
 //! picture.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 
 use super::{
     Body,
@@ -11,7 +11,7 @@ use super::{
     site::Site,
 };
 use crate::{
-    base::RequestHead,
+    base::{HandlerResponse, HeaderFields, RequestHead},
     exchange::Outcome,
     proxy::{Call, Refusal},
 };
@@ -22,7 +22,7 @@ pub(super) const PICTURE: &str = "image/svg+xml";
 
 impl Site {
     /// `name`: the number, with or without an ending.
-    pub(super) fn kept_run(&self, call: Call, name: &str, head: &RequestHead) -> Response<Body> {
+    pub(super) fn kept_run(&self, call: Call, name: &str, head: &RequestHead) -> HandlerResponse<Body> {
         let Some((id, form)) = name.split_once('.') else { return self.document(call, Document::Run, head) };
         let found = self.parts.runs.find(id).and_then(|run| match form {
             "json" => Some(("application/json", serde_json::to_vec(&*run).unwrap_or_default())),
@@ -38,12 +38,12 @@ impl Site {
 }
 
 /// Answers with a report or its picture.
-pub(super) fn answer(call: Call, content_type: &'static str, body: Bytes) -> Response<Body> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PICTURE_POLICY));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
+pub(super) fn answer(call: Call, content_type: &'static str, body: Bytes) -> HandlerResponse<Body> {
+    let mut headers = HeaderFields::new();
+    headers.insert("content-type", content_type);
+    headers.insert("cache-control", "no-store");
+    headers.insert("content-security-policy", PICTURE_POLICY);
+    headers.insert("referrer-policy", "no-referrer");
+    headers.insert("x-robots-tag", "noindex");
     call.whole(StatusCode::OK, headers, body.into(), Outcome::Complete).map(Body::from)
 }

@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -92,7 +91,7 @@ impl Site {
         let value = self.signed_in(&snapshot, &principal, SESSION_LIFE.as_secs());
         let is_secure = self.is_secure(&snapshot, call, &head.headers);
         let cookie = set_cookie(head, cookie.expose(), SESSION_LIFE.as_secs(), is_secure);
-        Ok(ManagedReply { value, cookie })
+        Ok(ManagedReply { value, cookie: Some(cookie) })
     }
 
     /// `DELETE /session`.
@@ -111,7 +110,7 @@ impl Site {
             "admin": false,
             "administration": admin::access_word(self.parts.listener, &snapshot),
         });
-        Ok(ManagedReply { value, cookie: set_cookie(head, "", 0, false) })
+        Ok(ManagedReply { value, cookie: Some(set_cookie(head, "", 0, false)) })
     }
 
     fn signed_in(&self, snapshot: &Snapshot, principal: &Principal, rest: u64) -> Value {
@@ -179,11 +178,8 @@ fn owner(
 }
 
 /// The header that sets the cookie for this long; for no time it removes the cookie.
-fn set_cookie(head: &RequestHead, value: &str, seconds: u64, is_secure: bool) -> Option<HeaderValue> {
+fn set_cookie(head: &RequestHead, value: &str, seconds: u64, is_secure: bool) -> String {
     let name = cookie_name(&head.uri, &head.headers);
     let secure = if is_secure { "; Secure" } else { "" };
-    let text = format!("{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-    let mut value = HeaderValue::try_from(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    format!("{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }

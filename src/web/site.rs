@@ -5,7 +5,7 @@
 
 use std::{fmt, net::IpAddr, rc::Rc};
 
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     auth::{KeyDesk, credential},
-    base::{ByteList, Endpoint, RequestHead},
+    base::{ByteList, Endpoint, HandlerResponse, RequestHead},
     batch::{BatchDesk, BatchSettings},
     cluster::DocumentBoard,
     exchange::{Outcome, RunningBoard},
@@ -95,7 +95,7 @@ impl Site {
         mut head: RequestHead,
         body: impl Incoming,
         peer: Option<IpAddr>,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let found = routes::find(head.uri.path()).filter(|found| self.has(found.route));
         let route = RouteMatch::recorded(found, &head.method);
         let dialect = RouteMatch::dialect(found, head.uri.path());
@@ -153,7 +153,7 @@ impl Site {
         (model, streams): (Option<String>, bool),
         mut head: RequestHead,
         body: impl Incoming,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let is_array = streams && !gemini_path::asks_for_events(head.uri.query());
         let (endpoint, streams) = (Endpoint::Gemini, Some(streams));
         let addressed = Addressed { endpoint, asgi: false, model: model.as_deref(), rest: "", streams };
@@ -206,7 +206,7 @@ impl Site {
         mut call: Call,
         found: RouteMatch<'_>,
         head: &RequestHead,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let (parts, snapshot) = (&self.parts, self.gateway.snapshot());
         let compression = snapshot.compression;
         if matches!(page, Page::Models | Page::Model)
@@ -281,7 +281,7 @@ impl Site {
         };
         let mut response = response.map(Body::from);
         if page == Page::Service {
-            response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+            response.headers.append("vary", "accept");
         }
         response
     }

@@ -4,14 +4,14 @@
 use std::{ops::RangeInclusive, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::{Body, file_body::FileBody, routes::StoredPage, site::Site};
 use crate::{
     auth::Principal,
-    base::RequestHead,
+    base::{HandlerResponse, HeaderFields, RequestHead},
     batch::{BatchDesk, BatchSettings, BatchStatus, ENDPOINTS, StoredFile, Upload},
     proxy::{Call, Incoming, Refusal, admission::admit},
     wire::form::{self, FormPart},
@@ -52,13 +52,13 @@ impl Site {
         mut call: Call,
         head: RequestHead,
         body: impl Incoming,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let reply = self.stored_reply((page, &rest), &mut call, &head, body).await;
         match (reply, &self.parts.desk) {
             (Ok(StoredReply::Content(file)), Some(desk)) => {
-                let mut headers = HeaderMap::new();
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                let mut headers = HeaderFields::new();
+                headers.insert("content-type", "application/octet-stream");
+                headers.insert("cache-control", "no-store");
                 call.with_body(headers, |completion, in_flight| {
                     Body::File(Box::new(FileBody::new(desk.clone(), file, completion, in_flight)))
                 })

@@ -4,7 +4,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 
 use super::{
     Body, admin,
@@ -15,7 +15,7 @@ use super::{
     statistics::{asks_for_all, asks_for_running},
 };
 use crate::{
-    base::{HeaderFields, RequestHead},
+    base::{HandlerResponse, HeaderFields, RequestHead},
     proxy::{Call, Refusal, Snapshot},
 };
 
@@ -29,7 +29,7 @@ impl Site {
         call: Call,
         snapshot: &Snapshot,
         head: &RequestHead,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let subscribed = admin::event_scope(self.parts.listener, snapshot, head).and_then(|scope| {
             let bus = &self.parts.telemetry.bus;
             let query = head.uri.query().unwrap_or_default();
@@ -60,7 +60,7 @@ impl Site {
         mut call: Call,
         snapshot: &Snapshot,
         head: &RequestHead,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let mut params = match compare::parameters(head) {
             Ok(params) => params,
             Err(refusal) => return call.refuse(&refusal).map(Body::from),
@@ -105,9 +105,9 @@ impl Site {
                 report
             };
             let mut response = call.json(StatusCode::OK, Bytes::new());
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(events::CONTENT_TYPE));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let headers = &mut response.headers;
+            headers.insert("content-type", events::CONTENT_TYPE);
+            headers.insert("cache-control", "no-store");
             return response.map(|_| Body::Compare(CompareStream::new(run, queue)));
         }
         let mut report = Box::pin(compare::run(params, context, admit, |_, _| {})).await;

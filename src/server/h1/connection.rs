@@ -21,7 +21,7 @@ use super::{
     wire::{H1RequestBody, SharedWire, Wire},
 };
 use crate::{
-    base::turn,
+    base::{HandlerResponse, turn},
     server::{
         conn::{
             RequestBody,
@@ -131,7 +131,7 @@ impl<H: Handler> Connection<H> {
         ConnPhase::Answer { answer, in_flight, form }
     }
 
-    fn respond(&mut self, response: http::Response<H::Body>) -> ConnPhase<H> {
+    fn respond(&mut self, response: HandlerResponse<H::Body>) -> ConnPhase<H> {
         let ConnPhase::Answer { in_flight, mut form, .. } =
             std::mem::replace(&mut self.phase, ConnPhase::Head)
         else {

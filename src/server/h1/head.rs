@@ -77,7 +77,7 @@ pub(super) fn parse(bytes: &[u8], header_count: usize) -> Result<ParsedHead, Ref
         Err(_) => return Err(RefusalReason::BadHead.into()),
     }
     let (method, uri, version) = request_line(&parsed)?;
-    match read_fields(&parsed, bytes.len(), version, &uri) {
+    match read_fields(&parsed, version, &uri) {
         Ok((headers, fields)) => {
             let persists = if version == Version::HTTP_11 { !fields.closes } else { fields.keeps };
             let expects_continue = fields.expects_continue && version == Version::HTTP_11;
@@ -109,11 +109,9 @@ struct HeadFields {
 
 fn read_fields(
     parsed: &httparse::Request<'_, '_>,
-    length_of_all: usize,
     version: Version,
     uri: &Uri,
 ) -> Result<(HeaderFields, HeadFields), RefusalReason> {
-    let mut headers = HeaderFields::with_capacity(parsed.headers.len(), length_of_all);
     let mut fields =
         HeadFields { framing: BodyFraming::Length(0), closes: false, keeps: false, expects_continue: false };
     let (mut framings, mut hosts) = (0, 0);
@@ -139,10 +137,8 @@ fn read_fields(
         } else if is("expect") {
             fields.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue");
         }
-        if !headers.append_parsed(field.name, field.value) {
-            return Err(RefusalReason::HeadTooLarge);
-        }
     }
+    let headers = HeaderFields::of_parsed(parsed.headers, 0).ok_or(RefusalReason::HeadTooLarge)?;
     fields.keeps &= !fields.closes;
     if framings > 1 {
         return Err(RefusalReason::Ambiguous(Ambiguity::TwoLengths));

@@ -15,14 +15,14 @@ use std::{
     time::SystemTime,
 };
 
-use http::{HeaderMap, Method, Response, StatusCode, Version, header};
+use http::{Method, StatusCode, Version};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use super::{body::H1ResponseBody, read_readiness::ReadReadiness, wire::SharedWire};
 use crate::{
-    base::RequestHead,
     base::time::{date, since_1970},
+    base::{HandlerResponse, HeaderFields, RequestHead},
     http1::{ChunkWriter, read_block},
     server::{
         conn::{
@@ -95,14 +95,12 @@ impl<B> ResponseWriter<B>
 where
     B: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Cuttable + Unpin,
 {
-    pub(super) fn new(form: ResponseForm, response: Response<H1ResponseBody<B>>) -> Self {
-        let (head, body) = response.into_parts();
-        let closes = head.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
-        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
-        let announced = head.headers.get(header::CONTENT_LENGTH);
-        let length = announced
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .or_else(|| body.size_hint().exact());
+    pub(super) fn new(form: ResponseForm, response: HandlerResponse<H1ResponseBody<B>>) -> Self {
+        let HandlerResponse { status, headers, body } = response;
+        let closes = headers.get("connection").is_some_and(|value| value == b"close");
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+        let announced = headers.text("content-length").and_then(|length| length.parse().ok());
+        let length = announced.or_else(|| body.size_hint().exact());
         let framing = match length {
             Some(length) => Framing::Length(length),
             None if form.is_http_11 => Framing::Chunked,
@@ -116,7 +114,7 @@ where
             framing,
             is_last_loaded: false,
             broken: None,
-            chunk: ChunkWriter::new(render_head(head.status, &head.headers, (form, shown, persists))),
+            chunk: ChunkWriter::new(render_head(status, &headers, (form, shown, persists))),
             persists,
             is_read: form.is_read,
             readiness: None,
@@ -260,7 +258,7 @@ where
 /// The bytes of the response head. `framing`: `None` if the status has no body.
 fn render_head(
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &HeaderFields,
     (form, framing, persists): (ResponseForm, Option<Framing>, bool),
 ) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
@@ -268,13 +266,14 @@ fn render_head(
     put(&[if form.is_http_11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " }, status.as_str().as_bytes(), b" "]);
     put(&[status.canonical_reason().unwrap_or_default().as_bytes(), b"\r\n"]);
     let (mut has_date, mut has_length) = (false, false);
-    for (name, value) in headers {
-        if name == header::CONNECTION || name == header::TRANSFER_ENCODING {
-            continue;
+    for (name, value) in headers.iter() {
+        match name {
+            "connection" | "transfer-encoding" => continue,
+            "date" => has_date = true,
+            "content-length" => has_length = true,
+            _ => {}
         }
-        has_date |= name == header::DATE;
-        has_length |= name == header::CONTENT_LENGTH;
-        put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        put(&[name.as_bytes(), b": ", value, b"\r\n"]);
     }
     match framing {
         Some(Framing::Length(length)) if !has_length => {

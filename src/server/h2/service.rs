@@ -84,7 +84,7 @@ impl<H: Handler> Service<Request<Incoming>> for H2Service<H> {
             return Box::pin(ready_now(Ok(response(refuse(reason, body)))));
         }
         let answer = self.handler.handle(head.into(), body, self.record.peer);
-        Box::pin(async move { Ok(response(answer.await.map(Content::Handler))) })
+        Box::pin(async move { Ok(response(answer.await.map(Content::Handler).into())) })
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::{
@@ -32,7 +32,7 @@ use tokio::{
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::*;
-use crate::base::{RequestHead, spawn::Tasks};
+use crate::base::{HandlerResponse, RequestHead, spawn::Tasks};
 
 const TEST_TIMEOUT: Duration = Duration::from_secs(5);
 const LARGE_SIZE: usize = 24 * 1024 * 1024;
@@ -79,7 +79,7 @@ impl Handler for Demo {
     fn handle(&self, head: RequestHead, body: RequestBody, _peer: Peer) -> PendingResponse<DemoBody> {
         let demo = self.clone();
         Box::pin(async move {
-            Response::new(match head.uri.path() {
+            HandlerResponse::new(match head.uri.path() {
                 "/wait" => {
                     let _waiting = Waiting::new(&demo.waiting);
                     std::future::pending().await
@@ -92,9 +92,8 @@ impl Handler for Demo {
                 "/frames" => DemoBody::Frames { left: 3, broken: false },
                 "/none" => DemoBody::Frames { left: 0, broken: false },
                 path if path.starts_with("/announces/") => {
-                    let mut response = Response::new(DemoBody::Frames { left: 1, broken: false });
-                    let length = path.rsplit('/').next().unwrap().parse().unwrap();
-                    response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
+                    let mut response = HandlerResponse::new(DemoBody::Frames { left: 1, broken: false });
+                    response.headers.insert("content-length", path.rsplit('/').next().unwrap());
                     return response;
                 }
                 "/broken" => DemoBody::Frames { left: 3, broken: true },

@@ -10,7 +10,7 @@ fn sends_a_body_larger_than_the_window_and_shares_the_connection() {
         let (first, second) = tokio::join!(scene.send("/echo", &parts), scene.send("/echo", &["second"]));
         let (mut first, mut second) = (first.unwrap(), second.unwrap());
         assert_eq!(first.status, StatusCode::OK);
-        let seen = first.headers["x-seen"].to_str().unwrap();
+        let seen = first.headers.text("x-seen").unwrap();
         let port = scene.target.base.port;
         assert_eq!(
             seen,

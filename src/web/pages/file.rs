@@ -5,7 +5,6 @@ use std::{io::Write, sync::OnceLock};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -51,8 +50,8 @@ pub(super) struct PreparedFile {
     pub(super) plain: Bytes,
     pub(super) gzip: Bytes,
     /// Of the plain bytes, and of the compressed ones.
-    pub(super) tag: HeaderValue,
-    pub(super) tag_of_gzip: HeaderValue,
+    pub(super) tag: String,
+    pub(super) tag_of_gzip: String,
 }
 
 static FILES: [EmbeddedFile; 14] = [
@@ -202,10 +201,7 @@ impl PreparedFile {
     fn of(content_type: &'static str, plain: Bytes) -> Self {
         let gzip = compressed(&plain);
         let digest = short(&Sha256::digest(&plain));
-        let tag = |end: &str| {
-            let tag = HeaderValue::try_from(format!("\"{digest}{end}\""));
-            tag.unwrap_or(HeaderValue::from_static("\"\""))
-        };
+        let tag = |end: &str| format!("\"{digest}{end}\"");
         Self { content_type, plain, gzip, tag: tag(""), tag_of_gzip: tag("-gzip") }
     }
 }

@@ -10,14 +10,14 @@
 mod file;
 mod preference;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, StatusCode};
 
 pub(super) use file::Document;
 pub(super) use preference::{accepted, prefers_html};
 
 use super::{Body, site::Site};
 use crate::{
-    base::{HeaderFields, RequestHead},
+    base::{HandlerResponse, HeaderFields, RequestHead},
     exchange::Outcome,
     proxy::{Call, Refusal, encode::takes_gzip},
 };
@@ -33,16 +33,21 @@ const ASK_AGAIN: &str = "no-cache";
 
 impl Site {
     /// A page, in HTML.
-    pub(super) fn document(&self, call: Call, document: Document, head: &RequestHead) -> Response<Body> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        headers.insert(HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY"));
-        headers.append(header::VARY, HeaderValue::from_static("accept"));
+    pub(super) fn document(
+        &self,
+        call: Call,
+        document: Document,
+        head: &RequestHead,
+    ) -> HandlerResponse<Body> {
+        let mut headers = HeaderFields::new();
+        headers.insert("content-security-policy", POLICY);
+        headers.insert("x-frame-options", "DENY");
+        headers.append("vary", "accept");
         self.prepared(call, document.prepared(), (headers, ASK_AGAIN), head)
     }
 
     /// A file of the pages: `rest` is its digest and its name.
-    pub(super) fn asset(&self, call: Call, rest: &str, head: &RequestHead) -> Response<Body> {
+    pub(super) fn asset(&self, call: Call, rest: &str, head: &RequestHead) -> HandlerResponse<Body> {
         let found = rest.split_once('/').and_then(|(digest, name)| Some((digest, file::find(name)?)));
         let Some((digest, found)) = found else {
             let refusal = Refusal::request(404, "not_found", "the pages have no such file");
@@ -50,29 +55,29 @@ impl Site {
         };
         // A page of another version, from a gateway beside this one, gets a file that it does not keep.
         let lasts = if digest == file::digest() { FOR_EVER } else { ASK_AGAIN };
-        self.prepared(call, found.prepared(), (HeaderMap::new(), lasts), head)
+        self.prepared(call, found.prepared(), (HeaderFields::new(), lasts), head)
     }
 
     fn prepared(
         &self,
         call: Call,
         file: &PreparedFile,
-        (mut headers, lasts): (HeaderMap, &'static str),
+        (mut headers, lasts): (HeaderFields, &'static str),
         head: &RequestHead,
-    ) -> Response<Body> {
+    ) -> HandlerResponse<Body> {
         let coded = self.gateway.snapshot().compression.enabled && takes_gzip(&head.headers);
         let tag = if coded { &file.tag_of_gzip } else { &file.tag };
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(lasts));
-        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        headers.insert(header::ETAG, tag.clone());
+        headers.insert("cache-control", lasts);
+        headers.append("vary", "accept-encoding");
+        headers.insert("referrer-policy", "no-referrer");
+        headers.insert("etag", tag);
         if head.method == Method::GET && is_known(&head.headers, tag) {
             let body = bytes::Bytes::new().into();
             return call.whole(StatusCode::NOT_MODIFIED, headers, body, Outcome::Complete).map(Body::from);
         }
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.content_type));
+        headers.insert("content-type", file.content_type);
         let body = if coded {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            headers.insert("content-encoding", "gzip");
             file.gzip.clone()
         } else {
             file.plain.clone()
@@ -82,7 +87,7 @@ impl Site {
 }
 
 /// Whether the client has the form with this tag (RFC 9110 section 13.1.2).
-fn is_known(request: &HeaderFields, tag: &HeaderValue) -> bool {
+fn is_known(request: &HeaderFields, tag: &str) -> bool {
     let tags = request.get_all("if-none-match");
     tags.flat_map(|value| value.split(|byte| *byte == b',')).any(|known| {
         let known = known.trim_ascii();
@@ -98,7 +103,7 @@ mod tests {
     fn a_tag_is_compared_weakly_and_among_others() {
         let known = |value: &'static str| {
             let request = [("if-none-match", value)].into_iter().collect();
-            is_known(&request, &HeaderValue::from_static("\"a\""))
+            is_known(&request, "\"a\"")
         };
         for value in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
             assert!(known(value), "{value}");
