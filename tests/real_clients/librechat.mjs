@@ -25,7 +25,11 @@ const ANSWER = ["It is ", "2.31 m ", "deep."];
 const DEPTH = "2.31";
 
 const folder = mkdtempSync(join(tmpdir(), "thalweg-librechat-"));
-process.on("exit", () => rmSync(folder, { recursive: true }));
+let gateway;
+process.on("exit", () => {
+  gateway?.kill();
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+});
 const home = process.env.LIBRECHAT_HOME ?? folder;
 if (!existsSync(join(home, "node_modules", "@librechat", "agents"))) {
   const options = ["--prefix", home, "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"];
@@ -99,8 +103,7 @@ const base_url = `http://127.0.0.1:${provider.address().port}/v1`;
 const providers = Object.entries(MODELS).map(([dialect, model]) => ({ name: dialect, base_url, api_key: "sk-up", models: [model], dialects: [dialect] }));
 const file = join(folder, "config.json");
 writeFileSync(file, JSON.stringify({ host: "127.0.0.1", port: 0, tokens: [`tests|${KEY}`], providers, database: false, watch: false }));
-const gateway = spawn(process.env.THALWEG ?? "target/debug/thalweg", ["serve", "--config", file], { env: { PATH: process.env.PATH }, stdio: ["ignore", "pipe", "pipe"] });
-process.on("exit", () => gateway.kill());
+gateway = spawn(process.env.THALWEG ?? "target/debug/thalweg", ["serve", "--config", file], { env: { PATH: process.env.PATH }, stdio: ["ignore", "pipe", "pipe"] });
 
 /** Where the gateway listens. */
 const address = await new Promise((resolve, reject) => {
@@ -187,5 +190,8 @@ for (const [name, check] of Object.entries(checks)) {
     console.log(`FAILED  librechat: ${name}\n${error.stack}`);
   }
 }
+// It writes its state into the folder when it ends.
+gateway.removeAllListeners("exit").kill();
+await once(gateway, "exit");
 console.log(`librechat: ${Object.keys(checks).length - failed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
