@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{Level, enabled, info, warn};
 
 use crate::{
     base::{DeadlineKind, FaultKind, Side},
@@ -13,6 +13,9 @@ use crate::{
 /// Logs the closing line.
 pub(super) fn write(completed: &Completed) {
     let (record, stats) = (&completed.record, &completed.record.stats);
+    if completed.outcome == Outcome::Complete && !enabled!(Level::INFO) {
+        return;
+    }
     let fields = LogFields::of(completed);
     let digests = stats.digests.as_deref();
     macro_rules! line {
