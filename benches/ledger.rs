@@ -5,13 +5,14 @@
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench that cannot run should say so")]
 
 use std::{
+    borrow::Cow,
     path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
 
 use thalweg::{
     base::Secret,
-    database::{Connection, Database, DatabaseSettings, DatabaseUrl},
+    database::{Connection, Database, DatabaseSettings, DatabaseUrl, RowBatch},
     ledger::{
         LedgerGauges, LedgerSettings, Row, RowIds, query,
         query::{GroupBy, UsageQuery},
@@ -80,7 +81,7 @@ fn now() -> i64 {
 }
 
 /// A plausible request: eight models at three providers, twenty keys, one request in twenty fails.
-fn row(ids: &mut RowIds, number: i64, at: i64) -> Row {
+fn row(ids: &mut RowIds, number: i64, at: i64) -> Row<'static> {
     // Pseudo-random, the same in every run.
     let rng = |sides: i64, salt: i64| {
         ((number + salt).wrapping_mul(6_364_136_223_846_793_005) >> 33).rem_euclid(sides)
@@ -93,16 +94,16 @@ fn row(ids: &mut RowIds, number: i64, at: i64) -> Row {
         2 => "gone",
         _ => "ok",
     };
-    let text = |text: &str| Some(text.to_owned());
+    let text = |text: &'static str| Some(Cow::Borrowed(text));
     Row {
-        request_id: Some(format!("req_{number:032x}")),
-        principal: Some(format!("team-{key}")),
-        key_id: Some(format!("key_{key:08}")),
-        model_asked: Some(format!("model-{model}")),
-        model: Some(format!("model-{model}")),
+        request_id: Some(format!("req_{number:032x}").into()),
+        principal: Some(format!("team-{key}").into()),
+        key_id: Some(format!("key_{key:08}").into()),
+        model_asked: Some(format!("model-{model}").into()),
+        model: Some(format!("model-{model}").into()),
         path: text("/v1/chat/completions"),
         dialect: text("chat"),
-        provider: Some(format!("provider-{}", model % 3)),
+        provider: Some(format!("provider-{}", model % 3).into()),
         provider_kind: text("openai"),
         strategy: text("priority"),
         attempts: Some(1 + rng(2, 4)),
@@ -140,7 +141,7 @@ async fn measure(what: &str, settings: &DatabaseSettings, count: i64, hours: i64
     let mut book = RowWriter::open(settings).await.expect("a database");
     for from in (0..count).step_by(2000) {
         let to = (from + 2000).min(count);
-        let rows: Vec<Row> =
+        let rows: RowBatch =
             (from..to).map(|number| row(&mut ids, number, begin + hours * HOUR / count * number)).collect();
         book.write(&rows, false).await.expect("written");
     }
@@ -215,7 +216,7 @@ async fn hold(what: &str, database: &DatabaseSettings, folder: &Folder) {
                 number += 1;
                 row(&mut ids, number, at)
             });
-            let rows: Vec<Row> = rows.collect();
+            let rows: RowBatch = rows.collect();
             making += from.elapsed();
             inbox.book(rows);
             let due = begun + Duration::from_millis(20) * (round + 1);

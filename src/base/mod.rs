@@ -12,7 +12,6 @@
 //! - [`pem`]: certificate and key files; [`base64`]: bytes as text; [`control`]: characters that change how a
 //!   text is shown
 //! - [`header_fields`]: the fields of a head; [`request_head`], [`handler_response`]: in any protocol
-//! - [`room`]: memory that busy times leave behind
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
 pub mod base64;
@@ -34,7 +33,6 @@ pub mod origins;
 pub mod pem;
 pub mod request_head;
 pub mod rng;
-pub mod room;
 pub mod scale;
 pub mod secret;
 pub mod spawn;

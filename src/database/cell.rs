@@ -121,11 +121,6 @@ impl ResultRow {
     }
 }
 
-/// A row that is read column by column, in the order of the table's columns.
-pub trait TableRow {
-    fn cell(&self, column: usize) -> CellRef<'_>;
-}
-
 /// The columns that an insert of several rows binds: those with the same value in all rows once and first,
 /// then the others for each row.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@
 //! - [`bound`]: the bound on connections that all parts of a process share
 //! - [`shared`]: [`Database`], a connection that is opened when needed; [`connection`]: one connection, for
 //!   frequent writes
-//! - [`bulk`]: inserts of many rows; [`rows`]: of rows that are much alike
+//! - [`bulk`]: inserts of many rows; [`row_batch`]: rows that are much alike, and [`rows`]: their inserts
 //! - [`schema`]: the tables of a room, migrated when the database is opened
 //! - [`cell`]: values to bind and values read; [`error`]: errors, without passwords
 //! - `engine`: one statement on either database; `sqlite`, `postgres`: the differences
@@ -16,6 +16,7 @@ pub mod bulk;
 pub mod cell;
 pub mod connection;
 pub mod error;
+pub mod row_batch;
 pub mod rows;
 pub mod schema;
 pub mod settings;
@@ -29,9 +30,10 @@ pub mod tests;
 
 pub use bound::ConnectionBound;
 pub use bulk::Insert;
-pub use cell::{Cell, CellRef, ColumnKind, ResultRow, TableRow};
+pub use cell::{Cell, CellRef, ColumnKind, ResultRow};
 pub use connection::Connection;
 pub use error::DatabaseError;
+pub use row_batch::{RowBatch, RowCells, TableRow};
 pub use rows::RowInsert;
 pub use schema::Schema;
 pub use settings::{DatabaseSettings, DatabaseUrl};

@@ -11,7 +11,7 @@ use sqlx::{
 };
 
 use super::{
-    Cell, CellRef, ColumnKind, DatabaseError, TableRow,
+    Cell, CellRef, ColumnKind, DatabaseError, RowBatch,
     cell::BoundColumns,
     engine::{Engine, ValueType},
 };
@@ -120,14 +120,14 @@ pub(super) const fn name(kind: ColumnKind) -> &'static str {
 }
 
 /// Inserts rows with one value per column that is the same in all, and one array per column that is not.
-pub(super) async fn insert_rows<R: TableRow>(
+pub(super) async fn insert_rows(
     connection: &mut PgConnection,
     (sql, columns): (&Arc<str>, &BoundColumns),
-    rows: &[R],
+    rows: &RowBatch,
 ) -> Result<u64, DatabaseError> {
     let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql))).persistent(false);
     for (column, kind) in &columns.same {
-        let Some(cell) = rows.first().map(|row| row.cell(*column)) else { break };
+        let cell = rows.cell(0, *column);
         query = match kind {
             ColumnKind::Int => query.bind(cell.int()),
             ColumnKind::Text => query.bind(cell.text()),
@@ -135,7 +135,7 @@ pub(super) async fn insert_rows<R: TableRow>(
         };
     }
     for (column, kind) in &columns.differing {
-        let cells = rows.iter().map(|row| row.cell(*column));
+        let cells = (0..rows.len()).map(|row| rows.cell(row, *column));
         query = match kind {
             ColumnKind::Int => query.bind(cells.map(CellRef::int).collect::<Vec<_>>()),
             ColumnKind::Text => query.bind(cells.map(CellRef::text).collect::<Vec<_>>()),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    ColumnKind, Connection, DatabaseError, TableRow, cell::BoundColumns, connection::DriverConnection,
-    postgres, sqlite,
+    ColumnKind, Connection, DatabaseError, RowBatch, cell::BoundColumns, connection::DriverConnection,
+    postgres, row_batch::ColumnUse, sqlite,
 };
 
 /// Batches after which a statement forgets columns that one of them needed and no later one. Preparing
@@ -20,14 +20,6 @@ const MAX_ROWS: usize = 256;
 const MAX_VALUES: usize = 2048;
 /// Each size of statement is so much smaller than the one before; the last has one row.
 const SIZE_STEP: usize = 8;
-
-/// The part of a column in a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ColumnUse {
-    Null,
-    Same,
-    Differs,
-}
 
 /// An insert of rows into one table. Its statements follow the rows: they grow with a batch that needs more
 /// columns, so that like batches use the same prepared ones.
@@ -71,13 +63,16 @@ impl RowInsert {
     }
 
     /// Makes the statements fit for these rows.
-    fn fit<R: TableRow>(&mut self, rows: &[R]) {
+    fn fit(&mut self, rows: &RowBatch) {
         let mut uses = self.uses.clone();
         if self.batches == 0 {
             uses.fill(ColumnUse::Null);
         }
         self.batches = (self.batches + 1) % BATCHES_PER_FORM;
-        widen(&mut uses, rows);
+        for (column, (widened, found)) in uses.iter_mut().zip(rows.uses()).enumerate() {
+            // The key differs, also of a single row.
+            *widened = if column == 0 { ColumnUse::Differs } else { found.max(*widened) };
+        }
         if uses != self.uses {
             self.uses = uses;
             self.form = self.form();
@@ -97,18 +92,13 @@ impl RowInsert {
         let conflict = self.conflict;
 
         let row = |width: usize| format!("({})", vec!["?"; width].join(","));
-        let read =
-            |table: &'static str, width: usize| (1..=width).map(move |at| format!("{table}.column{at}"));
-        let read: Vec<String> = read("s", same.len()).chain(read("d", differing.len())).collect();
-        let once = if same.is_empty() {
-            String::new()
-        } else {
-            format!("(VALUES {}) s CROSS JOIN ", row(same.len()))
-        };
+        // A value that is bound once stands for each row.
+        let mut read = vec!["?".to_owned(); same.len()];
+        read.extend((1..=differing.len()).map(|at| format!("d.column{at}")));
         let sqlite = sizes(differing.len()).map(|size| {
             let rows = vec![row(differing.len()); size].join(",");
             // Without WHERE the parser takes ON for a part of the join.
-            let from = format!("FROM {once}(VALUES {rows}) d WHERE true");
+            let from = format!("FROM (VALUES {rows}) d WHERE true");
             (size, format!("{into} SELECT {} {from} {conflict}", read.join(", ")).into())
         });
         let sqlite = sqlite.collect();
@@ -133,44 +123,15 @@ fn sizes(width: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(largest), |size| (*size > 1).then_some((size / SIZE_STEP).max(1)))
 }
 
-/// Extends the uses of the columns to those of these rows.
-fn widen<R: TableRow>(uses: &mut [ColumnUse], rows: &[R]) {
-    let Some((first, rest)) = rows.split_first() else { return };
-    // The key differs, also of a single row.
-    let mut open = Vec::with_capacity(uses.len());
-    for (column, found) in uses.iter_mut().enumerate() {
-        let cell = first.cell(column);
-        match found {
-            _ if column == 0 => *found = ColumnUse::Differs,
-            ColumnUse::Differs => {}
-            ColumnUse::Null | ColumnUse::Same => {
-                if !cell.is_null() {
-                    *found = ColumnUse::Same;
-                }
-                open.push((column, cell, found));
-            }
-        }
-    }
-    for row in rest {
-        open.retain_mut(|(column, cell, found)| {
-            let is_same = row.cell(*column) == *cell;
-            if !is_same {
-                **found = ColumnUse::Differs;
-            }
-            is_same
-        });
-    }
-}
-
 impl Connection {
     /// Inserts rows; returns the number of rows changed.
     ///
     /// # Errors
     /// The database's own. Some rows may be inserted then, so the caller needs a transaction.
-    pub async fn insert_rows<R: TableRow>(
+    pub async fn insert_rows(
         &mut self,
         insert: &mut RowInsert,
-        rows: &[R],
+        rows: &RowBatch,
     ) -> Result<u64, DatabaseError> {
         if rows.is_empty() {
             return Ok(0);
@@ -179,13 +140,14 @@ impl Connection {
         let form = &insert.form;
         match &mut self.driver {
             DriverConnection::Sqlite(connection) => {
-                let (mut left, mut changed) = (rows, 0);
+                let (mut from, mut changed) = (0, 0);
                 for (size, sql) in &form.sqlite {
-                    while let Some((batch, rest)) = left.split_at_checked(*size) {
+                    while from + size <= rows.len() {
                         // A pointer to the text is copied, not the text.
                         let sql = AssertSqlSafe(Arc::clone(sql));
-                        changed += sqlite::insert(&mut *connection, sql, &form.columns, batch).await?;
-                        left = rest;
+                        let part = from..from + size;
+                        changed += sqlite::insert(&mut *connection, sql, &form.columns, rows, part).await?;
+                        from += size;
                     }
                 }
                 Ok(changed)
@@ -203,7 +165,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::{CellRef, Schema, tests::Scratch};
+    use crate::database::{RowCells, Schema, TableRow, tests::Scratch};
 
     const SCHEMA: Schema = Schema {
         part: "test",
@@ -214,13 +176,11 @@ mod tests {
     struct Thing(Vec<u8>, Option<String>, Option<i64>, Option<String>);
 
     impl TableRow for Thing {
-        fn cell(&self, column: usize) -> CellRef<'_> {
-            match column {
-                0 => CellRef::Blob(Some(&self.0)),
-                1 => CellRef::Text(self.1.as_deref()),
-                2 => CellRef::Int(self.2),
-                _ => CellRef::Text(self.3.as_deref()),
-            }
+        fn put(&self, mut row: RowCells<'_>) {
+            row.blob(Some(&self.0));
+            row.text(self.1.as_deref());
+            row.int(self.2);
+            row.text(self.3.as_deref());
         }
     }
 
@@ -268,13 +228,14 @@ mod tests {
                     Thing(id, text(name), size, text(colour))
                 });
                 let things: Vec<Thing> = things.collect();
-                assert_eq!(connection.insert_rows(&mut insert, &things).await.unwrap(), count as u64);
-                assert_eq!(connection.insert_rows(&mut insert, &things).await.unwrap(), 0, "the second time");
+                let batch: RowBatch = things.iter().cloned().collect();
+                assert_eq!(connection.insert_rows(&mut insert, &batch).await.unwrap(), count as u64);
+                assert_eq!(connection.insert_rows(&mut insert, &batch).await.unwrap(), 0, "the second time");
                 all.extend(things);
             }
             all.sort();
             assert_eq!(stored(&mut connection).await, all);
-            assert_eq!(connection.insert_rows::<Thing>(&mut insert, &[]).await.unwrap(), 0);
+            assert_eq!(connection.insert_rows(&mut insert, &RowBatch::default()).await.unwrap(), 0);
             connection.close().await;
         }
     }
@@ -290,22 +251,20 @@ mod tests {
     fn a_statement_keeps_its_columns_until_they_are_forgotten() {
         let thing = |name: Option<&str>, size| Thing(vec![1], name.map(str::to_owned), size, None);
         let mut insert = insert();
-        insert.fit(&[thing(Some("a"), None)]);
-        let first = Arc::clone(&insert.form.sqlite[0].1);
-        assert!(
-            first.starts_with("INSERT INTO things (name, id) SELECT s.column1, d.column1 FROM"),
-            "{first}"
-        );
-        insert.fit(&[thing(Some("b"), None), thing(Some("b"), None)]);
-        assert!(Arc::ptr_eq(&first, &insert.form.sqlite[0].1), "the same columns");
-        insert.fit(&[thing(Some("b"), Some(1)), thing(None, Some(1))]);
-        let wide = Arc::clone(&insert.form.sqlite[0].1);
+        let mut fit = |things: &[Thing]| {
+            insert.fit(&things.iter().cloned().collect());
+            Arc::clone(&insert.form.sqlite[0].1)
+        };
+        let first = fit(&[thing(Some("a"), None)]);
+        assert!(first.starts_with("INSERT INTO things (name, id) SELECT ?, d.column1 FROM"), "{first}");
+        let same = fit(&[thing(Some("b"), None), thing(Some("b"), None)]);
+        assert!(Arc::ptr_eq(&first, &same), "the same columns");
+        let wide = fit(&[thing(Some("b"), Some(1)), thing(None, Some(1))]);
         assert!(wide.starts_with("INSERT INTO things (size, id, name)"), "{wide}");
         for _ in 3..BATCHES_PER_FORM {
-            insert.fit(&[thing(None, None)]);
-            assert!(Arc::ptr_eq(&wide, &insert.form.sqlite[0].1));
+            assert!(Arc::ptr_eq(&wide, &fit(&[thing(None, None)])));
         }
-        insert.fit(&[thing(None, None)]);
-        assert!(insert.form.sqlite[0].1.starts_with("INSERT INTO things (id) SELECT d.column1 FROM (VALUES"));
+        let narrow = fit(&[thing(None, None)]);
+        assert!(narrow.starts_with("INSERT INTO things (id) SELECT d.column1 FROM (VALUES"), "{narrow}");
     }
 }

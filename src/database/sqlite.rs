@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, OpenOptions},
+    ops::Range,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -18,7 +19,7 @@ use sqlx::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    CellRef, ColumnKind, DatabaseError, TableRow,
+    CellRef, ColumnKind, DatabaseError, RowBatch,
     cell::BoundColumns,
     engine::{Engine, ValueType},
 };
@@ -76,29 +77,34 @@ pub(super) fn create(file: &Path) {
 }
 
 /// Inserts as many rows as the statement has places for.
-pub(super) async fn insert<R: TableRow>(
+pub(super) async fn insert(
     connection: &mut SqliteConnection,
     sql: impl SqlSafeStr,
     bound: &BoundColumns,
-    rows: &[R],
+    rows: &RowBatch,
+    part: Range<usize>,
 ) -> Result<u64, DatabaseError> {
-    let arguments = arguments(bound, rows).map_err(sqlx::Error::Encode)?;
+    let arguments = arguments(bound, rows, part).map_err(sqlx::Error::Encode)?;
     Ok(sqlx::query_with(sql, arguments).execute(connection).await?.rows_affected())
 }
 
-fn arguments<R: TableRow>(bound: &BoundColumns, rows: &[R]) -> Result<SqliteArguments, BoxDynError> {
+fn arguments(
+    bound: &BoundColumns,
+    rows: &RowBatch,
+    part: Range<usize>,
+) -> Result<SqliteArguments, BoxDynError> {
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(bound.same.len() + bound.differing.len() * rows.len(), 0);
-    let mut bind = |row: &R, columns: &[(usize, ColumnKind)]| {
-        columns.iter().try_for_each(|(column, _)| match row.cell(*column) {
+    arguments.reserve(bound.same.len() + bound.differing.len() * part.len(), 0);
+    let mut bind = |row: usize, columns: &[(usize, ColumnKind)]| {
+        columns.iter().try_for_each(|(column, _)| match rows.cell(row, *column) {
             CellRef::Int(value) => arguments.add(value),
             // Of the driver's types for a text this one takes the fewest allocations.
             CellRef::Text(value) => arguments.add(value.map(Arc::<str>::from)),
             CellRef::Blob(value) => arguments.add(value),
         })
     };
-    rows.first().map_or(Ok(()), |first| bind(first, &bound.same))?;
-    rows.iter().try_for_each(|row| bind(row, &bound.differing))?;
+    bind(part.start, &bound.same)?;
+    part.into_iter().try_for_each(|row| bind(row, &bound.differing))?;
     Ok(arguments)
 }
 

@@ -13,13 +13,13 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     gauges::LedgerGauges,
     outage_log::OutageLog,
-    queue::{MAX_QUEUED_ROWS, RowQueue, move_rows},
+    queue::{MAX_QUEUED_ROWS, RowQueue},
     row::Row,
     row_writer::WriteResult,
     settings::LedgerSettings,
     spool::{Spool, SpoolState},
 };
-use crate::base::room::give_back_room;
+use crate::database::RowBatch;
 
 /// Rows of one record of the spool, which is replayed in one transaction.
 const MAX_RECORD_ROWS: usize = 2000;
@@ -35,12 +35,12 @@ pub(super) struct Buffer {
     spool: Spool,
     pub(super) outages: OutageLog,
     /// Rows that were taken out of the queue and are not in the batch.
-    held: Vec<Row>,
+    held: RowBatch,
     /// When the oldest row of `held` must be on the disk, unless it is being written by then.
     spool_by: Option<Instant>,
     /// Rows that are being written. Shared with the statement that writes them, because a slow statement's
     /// rows are spooled while it runs.
-    batch: Arc<Vec<Row>>,
+    batch: Arc<RowBatch>,
     /// The batch is in the spool, too.
     is_batch_spooled: bool,
     batch_rows: usize,
@@ -58,13 +58,13 @@ pub(super) struct Buffer {
 /// Rows for one transaction. There is one at a time, and it goes back to the buffer when it is written.
 #[derive(Debug)]
 pub(super) struct Batch {
-    rows: Arc<Vec<Row>>,
+    rows: Arc<RowBatch>,
     /// The rows come from the spool: some may be in the database already.
     pub(super) is_replay: bool,
 }
 
 impl Batch {
-    pub(super) fn rows(&self) -> &[Row] {
+    pub(super) fn rows(&self) -> &RowBatch {
         &self.rows
     }
 }
@@ -81,7 +81,7 @@ impl Buffer {
             outages: OutageLog::new(gauges.clone()),
             gauges,
             spool,
-            held: Vec::new(),
+            held: RowBatch::default(),
             spool_by: None,
             batch: Arc::default(),
             is_batch_spooled: false,
@@ -167,11 +167,9 @@ impl Buffer {
         self.is_batch_spooled = false;
         // Not shared here, so this clones nothing.
         let batch = Arc::make_mut(&mut self.batch);
-        if count == self.held.len() {
-            move_rows(&mut self.held, batch);
-        } else {
-            batch.extend(self.held.drain(..count));
-        }
+        let mut rest = self.held.split_off(count);
+        batch.append(&mut self.held);
+        self.held.append(&mut rest);
         Some(Batch { rows: Arc::clone(&self.batch), is_replay: false })
     }
 
@@ -179,7 +177,9 @@ impl Buffer {
     /// fails.
     pub(super) fn next_spooled(&mut self) -> Option<Batch> {
         match self.spool.peek() {
-            Ok(rows) => rows.map(|rows| Batch { rows: Arc::new(rows), is_replay: true }),
+            Ok(rows) => {
+                rows.map(|rows| Batch { rows: Arc::new(rows.into_iter().collect()), is_replay: true })
+            }
             Err(error) => {
                 self.outages.disk_failed(&error);
                 None
@@ -272,8 +272,8 @@ impl Buffer {
         self.trim_at = now + TRIM_INTERVAL;
         let needed = std::mem::take(&mut self.needed);
         let needed = if is_idle { 0 } else { needed };
-        give_back_room(&mut self.held, needed);
-        give_back_room(Arc::make_mut(&mut self.batch), needed);
+        self.held.give_back_room(needed);
+        Arc::make_mut(&mut self.batch).give_back_room(needed);
         self.queue.trim(needed);
     }
 
@@ -305,7 +305,8 @@ impl Buffer {
         if self.batch.is_empty() || self.is_batch_spooled {
             return true;
         }
-        self.is_batch_spooled = matches!(self.spool.append(&self.batch), Ok(SpoolState::Appended));
+        let rows: Vec<Row<'_>> = (0..self.batch.len()).map(|at| Row::of(&self.batch, at)).collect();
+        self.is_batch_spooled = matches!(self.spool.append(&rows), Ok(SpoolState::Appended));
         if self.is_batch_spooled {
             self.gauges.add_spooled(self.batch.len());
         }
@@ -317,10 +318,11 @@ impl Buffer {
     fn spool_held(&mut self, keep: usize) {
         while !self.held.is_empty() {
             let count = self.held.len().min(MAX_RECORD_ROWS);
-            let keep = match self.spool.append(self.held.get(..count).unwrap_or_default()) {
+            let rows: Vec<Row<'_>> = (0..count).map(|at| Row::of(&self.held, at)).collect();
+            let keep = match self.spool.append(&rows) {
                 Ok(SpoolState::Appended) => {
                     self.gauges.add_spooled(count);
-                    self.held.drain(..count);
+                    self.held = self.held.split_off(count);
                     continue;
                 }
                 Ok(SpoolState::Full) => keep,

@@ -285,17 +285,17 @@ mod tests {
         },
         *,
     };
-    use crate::database::tests::Scratch;
+    use crate::database::{RowBatch, tests::Scratch};
 
     const MINUTE: i64 = 60_000_000;
 
-    fn rows() -> Vec<Row> {
+    fn rows() -> Vec<Row<'static>> {
         let mut ids = RowIds::default();
         // A row every seven minutes over four days.
         let times = (0..4 * 1440).step_by(7).map(|minute| minute * MINUTE + 123_456);
         let row = |(at, number): (i64, i64)| Row {
-            model: (number % 5 > 0).then(|| format!("m{}", number % 3)),
-            provider: Some(format!("p{}", number % 2)),
+            model: (number % 5 > 0).then(|| format!("m{}", number % 3).into()),
+            provider: Some(format!("p{}", number % 2).into()),
             principal: Some("alice".into()),
             key_id: (number % 4 == 0).then(|| "k1".into()),
             outcome: Some(["ok", "ok", "refused", "failed", "gone"][(number % 5) as usize].into()),
@@ -313,11 +313,11 @@ mod tests {
         times.zip(1..).map(row).collect()
     }
 
-    fn names(row: &Row, by: &[GroupBy]) -> Vec<String> {
+    fn names(row: &Row<'_>, by: &[GroupBy]) -> Vec<String> {
         by.iter()
             .map(|by| match by {
-                GroupBy::Model => row.model.clone().unwrap_or_default(),
-                GroupBy::Provider => row.provider.clone().unwrap_or_default(),
+                GroupBy::Model => row.model.clone().unwrap_or_default().into_owned(),
+                GroupBy::Provider => row.provider.clone().unwrap_or_default().into_owned(),
                 GroupBy::Key => key_name("alice", row.key_id.as_deref().unwrap_or_default()),
                 GroupBy::Dialect => row.dialects.as_deref().unwrap_or("messages").to_owned(),
                 GroupBy::Hour => (row.at / 1_000_000 / HOUR * HOUR).to_string(),
@@ -332,8 +332,9 @@ mod tests {
         let rows = rows();
         for scratch in Scratch::each().await {
             let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
+            let batch: RowBatch = rows.iter().cloned().collect();
             for part in rows.chunks(100) {
-                row_writer.write(part, false).await.unwrap();
+                row_writer.write(&part.iter().cloned().collect(), false).await.unwrap();
             }
             let database = Database::prepare(&scratch.settings);
             for since in [
@@ -359,9 +360,9 @@ mod tests {
                 ] {
                     let query = UsageQuery { since, by: by.to_vec(), times: true };
                     let mut wanted: BTreeMap<Vec<String>, UsageLine> = BTreeMap::new();
-                    for row in rows.iter().filter(|row| row.at >= since) {
+                    for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.at >= since) {
                         let line = wanted.entry(names(row, by)).or_default();
-                        line.sums.add(row);
+                        line.sums.add(&batch, at);
                         match row.outcome.as_deref() {
                             Some("refused") => line.refused += 1,
                             Some("failed") => line.failed += 1,

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{gauges::LedgerGauges, row::Row};
-use crate::base::room::give_back_room;
+use super::gauges::LedgerGauges;
+use crate::database::RowBatch;
 
 /// The most rows in the queue.
 pub(super) const MAX_QUEUED_ROWS: usize = 20_000;
@@ -24,7 +24,7 @@ pub(super) struct RowQueue {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    rows: Vec<Row>,
+    rows: RowBatch,
     /// When the oldest row came.
     since: Option<Instant>,
     /// Rows beyond the limit that have not been reported.
@@ -43,13 +43,13 @@ impl RowQueue {
     }
 
     /// Adds rows; returns how many were lost. A buffer that is lent comes back empty; it may be another one.
-    pub(super) fn push(&self, mut rows: impl BorrowMut<Vec<Row>>) -> usize {
+    pub(super) fn push(&self, mut rows: impl BorrowMut<RowBatch>) -> usize {
         let rows = rows.borrow_mut();
         let (lost, waiting) = self.with(|state| {
             let room = MAX_QUEUED_ROWS.saturating_sub(state.rows.len());
             let lost = rows.len().saturating_sub(room);
             rows.truncate(room);
-            move_rows(rows, &mut state.rows);
+            state.rows.append(rows);
             state.lost += lost;
             state.since.get_or_insert_with(Instant::now);
             (lost, state.rows.len())
@@ -70,31 +70,31 @@ impl RowQueue {
         self.ready.notify_one();
     }
 
-    /// Takes all rows, behind those of `rows`. The lock is held for no copy: a row is large.
-    pub(super) fn take_into(&self, rows: &mut Vec<Row>) {
-        let mut taken = if rows.is_empty() { std::mem::take(rows) } else { Vec::new() };
+    /// Takes all rows, behind those of `rows`. The lock is held for no copy.
+    pub(super) fn take_into(&self, rows: &mut RowBatch) {
+        let mut taken = if rows.is_empty() { std::mem::take(rows) } else { RowBatch::default() };
         self.with(|state| {
             state.since = None;
             std::mem::swap(&mut state.rows, &mut taken);
         });
-        move_rows(&mut taken, rows);
+        rows.append(&mut taken);
     }
 
     #[cfg(test)]
-    pub(super) fn take(&self) -> Vec<Row> {
-        let mut rows = Vec::new();
+    pub(super) fn take(&self) -> RowBatch {
+        let mut rows = RowBatch::default();
         self.take_into(&mut rows);
         rows
     }
 
     /// Gives back room far beyond that of `needed` rows.
     pub(super) fn trim(&self, needed: usize) {
-        self.with(|state| give_back_room(&mut state.rows, needed));
+        self.with(|state| state.rows.give_back_room(needed));
     }
 
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
-        self.with(|state| state.rows.capacity())
+        self.with(|state| state.rows.room())
     }
 
     /// Rows lost since the last call. They are in the gauges already.
@@ -127,14 +127,5 @@ impl RowQueue {
         while self.len() <= MAX_QUEUED_ROWS / 2 {
             self.crowded.notified().await;
         }
-    }
-}
-
-/// Moves rows behind others. If there are no others, the buffers change places instead: a row is large.
-pub(super) fn move_rows(from: &mut Vec<Row>, to: &mut Vec<Row>) {
-    if to.is_empty() {
-        std::mem::swap(from, to);
-    } else {
-        to.append(from);
     }
 }

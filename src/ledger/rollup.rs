@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::{
     histogram::{self, CLASSES},
-    row::Row,
+    row::{AT, column},
 };
-use crate::database::{Cell, ColumnKind, Insert};
+use crate::database::{Cell, ColumnKind, Insert, RowBatch};
 
 pub const HOUR: i64 = 3600;
 pub const DAY: i64 = 86_400;
@@ -81,37 +81,67 @@ impl Default for RollupSums {
     }
 }
 
+/// The columns that [`RollupSums::add`] reads.
+mod columns {
+    use super::column;
+
+    pub(super) const NAMES: [usize; super::NAMES.len()] =
+        [column("model"), column("provider"), column("principal"), column("key_id"), column("outcome")];
+    pub(super) const ATTEMPTS: usize = column("attempts");
+    pub(super) const WASTED: usize = column("wasted");
+    pub(super) const TOKENS_IN: usize = column("tokens_in");
+    pub(super) const TOKENS_OUT: usize = column("tokens_out");
+    pub(super) const TOKENS_CACHED: usize = column("tokens_cached");
+    pub(super) const TOKENS_REASONING: usize = column("tokens_reasoning");
+    pub(super) const USAGE_SOURCE: usize = column("usage_source");
+    pub(super) const COST: usize = column("cost");
+    pub(super) const REQUEST_BYTES: usize = column("request_bytes");
+    pub(super) const BYTES: usize = column("bytes");
+    pub(super) const FRAMES: usize = column("frames");
+    pub(super) const TTFT: usize = column("ttft_us");
+    pub(super) const TOTAL: usize = column("total_us");
+    pub(super) const QUEUE: usize = column("queue_us");
+    pub(super) const UPSTREAM: usize = column("upstream_us");
+    pub(super) const DIALECTS: usize = column("dialects");
+    pub(super) const REUSE: usize = column("reuse");
+    pub(super) const TOKENS_SAVED: usize = column("tokens_saved");
+}
+
 impl RollupSums {
-    pub fn add(&mut self, row: &Row) {
-        let has_tokens = row.tokens_in.is_some() || row.tokens_out.is_some();
-        let guessed = row.usage_source.as_deref().is_some_and(|source| source != "reported");
+    /// Adds a row of a batch.
+    pub(super) fn add(&mut self, rows: &RowBatch, row: usize) {
+        let int = |column| rows.int(row, column);
+        let has_text = |column| !rows.cell(row, column).is_null();
+        let has_tokens = int(columns::TOKENS_IN).is_some() || int(columns::TOKENS_OUT).is_some();
+        let source = rows.text(row, columns::USAGE_SOURCE);
+        let (ttft, total, cost) = (int(columns::TTFT), int(columns::TOTAL), int(columns::COST));
         let values = [
             Some(1),
-            row.attempts,
-            row.wasted,
-            row.tokens_in,
-            row.tokens_out,
-            row.tokens_cached,
-            row.tokens_reasoning,
-            Some(i64::from(guessed)),
-            row.cost,
-            Some(i64::from(has_tokens && row.cost.is_none())),
-            row.request_bytes,
-            row.bytes,
-            row.frames,
-            Some(i64::from(row.ttft_us.is_some())),
-            row.ttft_us,
-            row.total_us,
-            row.queue_us,
-            row.upstream_us,
-            Some(i64::from(row.dialects.is_some())),
-            Some(i64::from(row.reuse.is_some())),
-            row.tokens_saved,
+            int(columns::ATTEMPTS),
+            int(columns::WASTED),
+            int(columns::TOKENS_IN),
+            int(columns::TOKENS_OUT),
+            int(columns::TOKENS_CACHED),
+            int(columns::TOKENS_REASONING),
+            Some(i64::from(source.is_some_and(|source| source != "reported"))),
+            cost,
+            Some(i64::from(has_tokens && cost.is_none())),
+            int(columns::REQUEST_BYTES),
+            int(columns::BYTES),
+            int(columns::FRAMES),
+            Some(i64::from(ttft.is_some())),
+            ttft,
+            total,
+            int(columns::QUEUE),
+            int(columns::UPSTREAM),
+            Some(i64::from(has_text(columns::DIALECTS))),
+            Some(i64::from(has_text(columns::REUSE))),
+            int(columns::TOKENS_SAVED),
         ];
         for (sum, value) in self.sums.iter_mut().zip(values) {
             *sum = sum.saturating_add(value.unwrap_or(0));
         }
-        for (histogram, time) in [(&mut self.ttft, row.ttft_us), (&mut self.total, row.total_us)] {
+        for (histogram, time) in [(&mut self.ttft, ttft), (&mut self.total, total)] {
             if let Some(count) = time.and_then(|time| histogram.get_mut(histogram::class(time))) {
                 *count += 1;
             }
@@ -128,13 +158,25 @@ impl RollupSums {
 
 /// Sums of these rows, by hour and by day.
 #[must_use]
-pub fn roll_up(rows: &[Row]) -> BTreeMap<RollupKey, RollupSums> {
-    // Names are copied for each sum, not for each row.
+pub fn roll_up(rows: &RowBatch) -> BTreeMap<RollupKey, RollupSums> {
+    // Names are looked at where they change, and copied for each sum, not for each row.
     let mut groups: BTreeMap<(i64, [&str; NAMES.len()]), RollupSums> = BTreeMap::new();
-    for row in rows {
-        let names = [&row.model, &row.provider, &row.principal, &row.key_id, &row.outcome];
-        let names = names.map(|name| name.as_deref().unwrap_or_default());
-        groups.entry((row.at.div_euclid(1_000_000 * HOUR), names)).or_default().add(row);
+    let hour = |row| rows.int(row, AT).unwrap_or_default().div_euclid(1_000_000 * HOUR);
+    let mut row = 0;
+    while row < rows.len() {
+        let names = columns::NAMES.map(|column| rows.text(row, column).unwrap_or_default());
+        let hour_of_group = hour(row);
+        let group = groups.entry((hour_of_group, names)).or_default();
+        loop {
+            group.add(rows, row);
+            row += 1;
+            let is_of_group = row < rows.len()
+                && columns::NAMES.into_iter().all(|column| rows.repeats(row, column))
+                && hour(row) == hour_of_group;
+            if !is_of_group {
+                break;
+            }
+        }
     }
     let mut sums: BTreeMap<RollupKey, RollupSums> = BTreeMap::new();
     for ((hour, names), group) in groups {
@@ -179,7 +221,10 @@ pub fn cells(rollups: BTreeMap<RollupKey, RollupSums>) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::row::RowIds, *};
+    use super::{
+        super::row::{Row, RowIds},
+        *,
+    };
 
     #[test]
     fn every_row_is_counted_in_its_hour_and_its_day() {
@@ -188,12 +233,12 @@ mod tests {
         // Two hours of one day, and the next.
         for (at, model) in [(3_600, "a"), (7_199, "a"), (7_200, "a"), (7_200, "b"), (86_400, "a")] {
             let mut row = Row::new(ids.make(at * 1_000_000), at * 1_000_000);
-            row.model = Some(model.to_owned());
+            row.model = Some(model.into());
             row.tokens_in = Some(10);
             row.total_us = Some(5000);
             rows.push(row);
         }
-        let rollups = roll_up(&rows);
+        let rollups = roll_up(&rows.into_iter().collect());
         let count = |span: i64, start: i64, model: &str| {
             let found = rollups
                 .iter()

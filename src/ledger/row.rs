@@ -2,13 +2,15 @@
 //! micro-units. A row holds no prompt, no completion and no key; texts from clients and providers are cut to
 //! a length. An unknown value is null, never zero.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use crate::database::Cell;
 use crate::{
     base::control::is_display_control,
-    database::{CellRef, ColumnKind, TableRow},
+    database::{ColumnKind, RowBatch, RowCells, TableRow},
 };
 
 /// The most characters of a text from outside (S3.6 for the user agent).
@@ -63,17 +65,19 @@ impl RowIds {
 
 macro_rules! row {
     ($($(#[$doc:meta])* $name:ident: $kind:ident,)*) => {
+        /// Its texts are its own, or those of the request or the batch that it is read from.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        pub struct Row {
+        pub struct Row<'a> {
             pub id: RowId,
             /// When the request came, in microseconds since 1970.
             pub at: i64,
             $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: row!(@type $kind),)*
         }
 
-        impl Row {
+        impl<'a> Row<'a> {
             /// All columns but `id` and `at`, in order.
-            pub const COLUMNS: &[(&str, ColumnKind)] = &[$((stringify!($name), ColumnKind::$kind)),*];
+            pub const COLUMNS: &'static [(&'static str, ColumnKind)] =
+                &[$((stringify!($name), ColumnKind::$kind)),*];
 
             /// A row without any other value.
             #[must_use]
@@ -81,11 +85,17 @@ macro_rules! row {
                 Self { id, at, $($name: None),* }
             }
 
-            const CELLS: &[fn(&Self) -> CellRef<'_>] = &[
-                |row| CellRef::Blob(Some(&row.id.0)),
-                |row| CellRef::Int(Some(row.at)),
-                $(|row| row!(@cell $kind row.$name),)*
-            ];
+            /// A row of a batch, counted from 0.
+            #[must_use]
+            pub fn of(batch: &'a RowBatch, row: usize) -> Self {
+                let id = batch.blob(row, ID).and_then(|id| id.try_into().ok()).unwrap_or_default();
+                let mut column = AT;
+                $(
+                    column += 1;
+                    let $name = row!(@read $kind batch, row, column);
+                )*
+                Self { id: RowId(id), at: batch.int(row, AT).unwrap_or_default(), $($name),* }
+            }
 
             /// `id`, `at` and all other columns, in order.
             #[cfg(test)]
@@ -93,22 +103,51 @@ macro_rules! row {
                 let mut cells = Vec::with_capacity(2 + Self::COLUMNS.len());
                 cells.push(self.id.0.to_vec().into());
                 cells.push(self.at.into());
-                $(cells.push(Cell::$kind(self.$name.clone()));)*
+                $(cells.push(row!(@own $kind self.$name));)*
                 cells
             }
         }
 
         /// The columns are `id`, `at` and [`Row::COLUMNS`].
-        impl TableRow for Row {
-            fn cell(&self, column: usize) -> CellRef<'_> {
-                Self::CELLS.get(column).map_or(CellRef::Int(None), |cell| cell(self))
+        impl TableRow for Row<'_> {
+            fn put(&self, mut row: RowCells<'_>) {
+                row.blob(Some(&self.id.0));
+                row.int(Some(self.at));
+                $(row!(@put $kind row, self.$name);)*
             }
         }
     };
-    (@cell Int $value:expr) => { CellRef::Int($value) };
-    (@cell Text $value:expr) => { CellRef::Text($value.as_deref()) };
+    (@read Int $batch:expr, $row:expr, $column:expr) => { $batch.int($row, $column) };
+    (@read Text $batch:expr, $row:expr, $column:expr) => { $batch.text($row, $column).map(Cow::Borrowed) };
+    (@put Int $row:expr, $value:expr) => { $row.int($value) };
+    (@put Text $row:expr, $value:expr) => { $row.text($value.as_deref()) };
+    (@own Int $value:expr) => { Cell::Int($value) };
+    (@own Text $value:expr) => { Cell::Text($value.as_deref().map(str::to_owned)) };
     (@type Int) => { Option<i64> };
-    (@type Text) => { Option<String> };
+    (@type Text) => { Option<Cow<'a, str>> };
+}
+
+/// Columns of a batch of rows.
+pub(super) const ID: usize = 0;
+pub(super) const AT: usize = 1;
+
+/// The column of that name in a batch of rows. It is for constants: with another name the program is not
+/// compiled.
+pub(super) const fn column(name: &str) -> usize {
+    let mut at = 0;
+    while !is_same_text(Row::COLUMNS[at].0, name) {
+        at += 1;
+    }
+    at + AT + 1
+}
+
+const fn is_same_text(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 row! {
@@ -211,14 +250,12 @@ impl RowOutcome {
 /// The beginning of a text from outside. Control characters become spaces, because they command a terminal
 /// and PostgreSQL's text takes no NUL.
 #[must_use]
-pub fn cut(text: &str) -> String {
+pub fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_TEXT_LENGTH && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return text.to_owned();
+        return text.into();
     }
-    text.chars()
-        .take(MAX_TEXT_LENGTH)
-        .map(|letter| if is_display_control(letter) { ' ' } else { letter })
-        .collect()
+    let letters = text.chars().take(MAX_TEXT_LENGTH);
+    letters.map(|letter| if is_display_control(letter) { ' ' } else { letter }).collect()
 }
 
 #[cfg(test)]
@@ -240,13 +277,20 @@ mod tests {
     #[test]
     fn a_row_survives_its_own_text_and_an_older_one() {
         let mut row = Row::new(RowIds::default().make(5), 5);
-        row.model = Some("m\"é".to_owned());
+        row.model = Some("m\"é".into());
         row.cost = Some(-1);
         let text = serde_json::to_string(&row).unwrap();
-        assert_eq!(serde_json::from_str::<Row>(&text).unwrap(), row);
+        assert_eq!(serde_json::from_str::<Row<'_>>(&text).unwrap(), row);
         let later = text.replacen('{', r#"{"unheard_of":1,"#, 1);
-        assert_eq!(serde_json::from_str::<Row>(&later).unwrap(), row);
+        assert_eq!(serde_json::from_str::<Row<'_>>(&later).unwrap(), row);
         assert_eq!(row.cells().len(), 2 + Row::COLUMNS.len());
+        let batch: RowBatch = [&Row::new(row.id, 5), &row].into_iter().cloned().collect();
+        assert_eq!([0, 1].map(|at| Row::of(&batch, at)), [Row::new(row.id, 5), row.clone()]);
+        for (at, cell) in row.cells().iter().enumerate() {
+            let is_null = matches!(cell, Cell::Int(None) | Cell::Text(None));
+            assert_eq!(batch.cell(1, at).is_null(), is_null, "{at}");
+        }
+        assert_eq!((batch.int(1, column("cost")), batch.text(1, column("model"))), (Some(-1), Some("m\"é")));
     }
 
     #[test]

@@ -3,8 +3,12 @@
 
 use std::collections::HashSet;
 
-use super::{rollup, row::Row, schema::SCHEMAS};
-use crate::database::{ColumnKind, Connection, DatabaseError, DatabaseSettings, Insert, RowInsert};
+use super::{
+    rollup,
+    row::{ID, Row},
+    schema::SCHEMAS,
+};
+use crate::database::{ColumnKind, Connection, DatabaseError, DatabaseSettings, Insert, RowBatch, RowInsert};
 
 /// An open connection with prepared inserts.
 #[derive(Debug)]
@@ -48,7 +52,7 @@ impl RowWriter {
     /// # Errors
     /// The database's own. No row was written then or, if the connection broke during the commit, all of
     /// them.
-    pub async fn write(&mut self, rows: &[Row], is_replay: bool) -> Result<usize, DatabaseError> {
+    pub async fn write(&mut self, rows: &RowBatch, is_replay: bool) -> Result<usize, DatabaseError> {
         self.connection.begin().await?;
         let written = self.write_inside(rows, is_replay).await;
         match written {
@@ -65,16 +69,23 @@ impl RowWriter {
     ///
     /// # Errors
     /// The database's own; some rows may have been written.
-    pub async fn write_all(&mut self, rows: &[Row], is_replay: bool) -> Result<WriteResult, DatabaseError> {
+    pub async fn write_all(
+        &mut self,
+        rows: &RowBatch,
+        is_replay: bool,
+    ) -> Result<WriteResult, DatabaseError> {
         let all = |new| WriteResult { new, lost: 0 };
         match self.write(rows, is_replay).await {
             Err(DatabaseError::Repeated) if !is_replay => self.write(rows, true).await.map(all),
             Err(error) if error.is_about_values() => {
                 let mut written = WriteResult::default();
-                for row in rows {
-                    match self.write(std::slice::from_ref(row), true).await {
+                for at in 0..rows.len() {
+                    let mut row = RowBatch::default();
+                    row.extend(rows, at..at + 1);
+                    match self.write(&row, true).await {
                         Err(error) if error.is_about_values() => {
-                            tracing::error!(%error, request = row.request_id, "the database refuses a row");
+                            let request = Row::of(rows, at).request_id;
+                            tracing::error!(%error, request = request.as_deref(), "the database refuses a row");
                             written.lost += 1;
                         }
                         outcome => written.new += outcome?,
@@ -86,14 +97,17 @@ impl RowWriter {
         }
     }
 
-    async fn write_inside(&mut self, rows: &[Row], is_replay: bool) -> Result<usize, DatabaseError> {
-        let new: Vec<Row>;
+    async fn write_inside(&mut self, rows: &RowBatch, is_replay: bool) -> Result<usize, DatabaseError> {
+        let mut new = RowBatch::default();
         let mut rows = rows;
         if is_replay {
-            let ids = rows.iter().map(|row| row.id.0.to_vec());
+            let id = |at| rows.blob(at, ID).unwrap_or_default();
+            let ids = (0..rows.len()).map(|at| id(at).to_vec());
             let known: HashSet<Vec<u8>> = self.connection.known("requests", ids).await?.into_iter().collect();
             if !known.is_empty() {
-                new = rows.iter().filter(|row| !known.contains(&row.id.0[..])).cloned().collect();
+                (0..rows.len())
+                    .filter(|at| !known.contains(id(*at)))
+                    .for_each(|at| new.extend(rows, at..at + 1));
                 rows = &new;
             }
         }

@@ -67,7 +67,7 @@ impl Spool {
     ///
     /// # Errors
     /// The disk's own. None of the rows is kept then.
-    pub fn append(&mut self, rows: &[Row]) -> io::Result<SpoolState> {
+    pub fn append(&mut self, rows: &[Row<'_>]) -> io::Result<SpoolState> {
         let record = record::encode(rows)?;
         let length = record.len() as u64;
         if self.waiting() + length > self.limit {
@@ -96,7 +96,7 @@ impl Spool {
     ///
     /// # Errors
     /// The disk's own.
-    pub fn peek(&mut self) -> io::Result<Option<Vec<Row>>> {
+    pub fn peek(&mut self) -> io::Result<Option<Vec<Row<'static>>>> {
         let Some(file) = self.file.as_mut().filter(|file| file.waiting() > 0) else { return Ok(None) };
         let rows = file.peek()?;
         if rows.is_none() {

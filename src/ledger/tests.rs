@@ -15,7 +15,9 @@ use super::{
     LedgerGauges, LedgerSettings, LedgerState, LedgerWriter, queue, retention, rollup, row::*,
     row_writer::RowWriter, schema, settings::LedgerPatience, spool::Spool, writer,
 };
-use crate::database::{Connection, Database, DatabaseSettings, DatabaseUrl, Insert, tests::Scratch};
+use crate::database::{
+    Connection, Database, DatabaseSettings, DatabaseUrl, Insert, RowBatch, tests::Scratch,
+};
 
 /// A folder of one test, removed when dropped.
 #[derive(Debug)]
@@ -38,12 +40,12 @@ impl Drop for Folder {
 }
 
 /// Rows a minute apart.
-pub(super) fn rows(ids: &mut RowIds, from: i64, count: i64) -> Vec<Row> {
+pub(super) fn rows(ids: &mut RowIds, from: i64, count: i64) -> Vec<Row<'static>> {
     let row = |minute: i64| {
         let at = minute * 60_000_000;
         Row {
             request_id: Some("the same".into()),
-            model: Some(format!("m{}", minute % 3)),
+            model: Some(format!("m{}", minute % 3).into()),
             provider: Some("p".into()),
             outcome: Some("ok".into()),
             status: Some(200),
@@ -56,6 +58,10 @@ pub(super) fn rows(ids: &mut RowIds, from: i64, count: i64) -> Vec<Row> {
         }
     };
     (from..from + count).map(row).collect()
+}
+
+pub(super) fn batch(ids: &mut RowIds, from: i64, count: i64) -> RowBatch {
+    rows(ids, from, count).into_iter().collect()
 }
 
 /// Requests, output and cost by rows, by hours and by days.
@@ -98,7 +104,7 @@ async fn rows_and_sums_agree_and_a_replay_changes_nothing() {
         let mut ids = RowIds::default();
         let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
         let database = Database::open(&scratch.settings, &[]).await.unwrap();
-        let first = rows(&mut ids, 1, 150);
+        let first = batch(&mut ids, 1, 150);
         assert_eq!(row_writer.write(&first, false).await.unwrap(), 150);
         let sums: i64 = (1..=150).sum();
         assert_eq!(
@@ -107,8 +113,8 @@ async fn rows_and_sums_agree_and_a_replay_changes_nothing() {
         );
         // All rows again, then some of them with new ones.
         assert_eq!(row_writer.write(&first, true).await.unwrap(), 0);
-        let mut mixed = first[100..].to_vec();
-        mixed.extend(rows(&mut ids, 2000, 3));
+        let mut mixed = first.clone().split_off(100);
+        mixed.append(&mut batch(&mut ids, 2000, 3));
         assert_eq!(row_writer.write(&mixed, true).await.unwrap(), 3);
         let [by_rows, by_hours, by_days] = counted(&database).await;
         assert_eq!((by_rows[0], &by_rows, &by_rows), (153, &by_hours, &by_days));
@@ -137,7 +143,7 @@ async fn the_version_before_shares_the_database() {
             let row = rows(ids, minute, 1).remove(0);
             let sql = "INSERT INTO requests (id, at, outcome) VALUES ($1, $2, 'ok')";
             before.run(sql, vec![row.id.0.to_vec().into(), row.at.into()]).await.unwrap();
-            let cells = rollup::cells(rollup::roll_up(&[row]));
+            let cells = rollup::cells(rollup::roll_up(&std::iter::once(row).collect()));
             let width = own.columns.len();
             let kept = cells.chunks(width).flat_map(|cells| {
                 let pairs = own.columns.iter().zip(cells);
@@ -149,7 +155,7 @@ async fn the_version_before_shares_the_database() {
         let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
         let mut translated = rows(&mut ids, 1, 1);
         translated[0].dialects = Some("messages>chat".into());
-        row_writer.write(&translated, false).await.unwrap();
+        row_writer.write(&translated.into_iter().collect(), false).await.unwrap();
         write(&mut ids, 1).await;
         before.close().await;
         let mut again = Connection::open(&scratch.settings).await.unwrap();
@@ -169,7 +175,7 @@ async fn a_row_is_read_as_it_was_written() {
         let database = Database::open(&scratch.settings, &[]).await.unwrap();
         let mut row = rows(&mut RowIds::default(), 7, 1).remove(0);
         row.user_agent = Some(cut("curl\0é"));
-        row_writer.write(std::slice::from_ref(&row), false).await.unwrap();
+        row_writer.write(&std::iter::once(row.clone()).collect(), false).await.unwrap();
         let columns: Vec<&str> = Row::COLUMNS.iter().map(|(name, _)| *name).collect();
         let sql = format!("SELECT id, at, {} FROM requests", columns.join(", "));
         let found = database.fetch(sql, Vec::new()).await.unwrap();
@@ -247,10 +253,10 @@ async fn rows_arrive_soon_and_the_last_ones_at_the_end() {
         let folder = Folder::new();
         let ledger = Running::start(&scratch.settings, at(&folder));
         let mut ids = RowIds::default();
-        ledger.writer.book(rows(&mut ids, 0, 10));
+        ledger.writer.book(batch(&mut ids, 0, 10));
         ledger.until("the first", |now| now.written == 10).await;
-        for batch in 1..100 {
-            ledger.writer.book(rows(&mut ids, 10 * batch, 10));
+        for round in 1..100 {
+            ledger.writer.book(batch(&mut ids, 10 * round, 10));
         }
         let state = ledger.end();
         assert_eq!((state.written, state.spooled, state.lost, state.waiting), (1000, 0, 0, 0));
@@ -269,19 +275,19 @@ async fn a_locked_database_costs_no_row() {
     let (scratch, folder) = (Scratch::sqlite(), Folder::new());
     let ledger = Running::start(&scratch.settings, impatient(&folder));
     let mut ids = RowIds::default();
-    ledger.writer.book(rows(&mut ids, 0, 10));
+    ledger.writer.book(batch(&mut ids, 0, 10));
     ledger.until("the first", |now| now.written == 10 && now.waiting_bytes == 0).await;
     // A busy machine may have spooled the first rows, too.
     let before = ledger.gauges.read().spooled;
     let mut other = Connection::open(&scratch.settings).await.unwrap();
     other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
-    ledger.writer.book(rows(&mut ids, 10, 10));
+    ledger.writer.book(batch(&mut ids, 10, 10));
     ledger.until("the spool", |now| now.spooled >= before + 10 && !now.up).await;
-    ledger.writer.book(rows(&mut ids, 20, 10));
+    ledger.writer.book(batch(&mut ids, 20, 10));
     ledger.until("more in the spool", |now| now.spooled == before + 20).await;
     other.run("COMMIT", Vec::new()).await.unwrap();
     ledger.until("the replay", |now| now.written == 30 && now.up && now.waiting_bytes == 0).await;
-    ledger.writer.book(rows(&mut ids, 30, 10));
+    ledger.writer.book(batch(&mut ids, 30, 10));
     let state = ledger.end();
     assert_eq!((state.written, state.lost), (40, 0));
     assert!(state.spooled >= 20 && state.replayed == state.spooled, "{state:?}");
@@ -298,14 +304,14 @@ async fn a_slow_database_costs_no_row_of_a_process_that_is_killed() {
     let patience = LedgerPatience { spool_after: usual, ..at(&folder).patience };
     let ledger = Running::start(&scratch.settings, LedgerSettings { patience, ..at(&folder) });
     let mut ids = RowIds::default();
-    ledger.writer.book(rows(&mut ids, 0, 10));
+    ledger.writer.book(batch(&mut ids, 0, 10));
     ledger.until("the first", |now| now.written == 10 && now.waiting_bytes == 0).await;
     let before = ledger.gauges.read().spooled;
     let mut other = Connection::open(&scratch.settings).await.unwrap();
     other.run("BEGIN EXCLUSIVE", Vec::new()).await.unwrap();
     let mut handed_in = 10;
     let state = loop {
-        ledger.writer.book(rows(&mut ids, handed_in, 10));
+        ledger.writer.book(batch(&mut ids, handed_in, 10));
         handed_in += 10;
         tokio::time::sleep(Duration::from_millis(10)).await;
         let state = ledger.gauges.read();
@@ -335,9 +341,9 @@ async fn spooled_rows_are_replayed_after_a_restart() {
         let nowhere = DatabaseSettings::new(DatabaseUrl::Sqlite(folder.0.join("missing/t.db")));
         let mut ids = RowIds::default();
         let ledger = Running::start(&nowhere, at(&folder));
-        ledger.writer.book(rows(&mut ids, 0, 5));
+        ledger.writer.book(batch(&mut ids, 0, 5));
         ledger.until("the spool", |now| now.spooled == 5).await;
-        ledger.writer.book(rows(&mut ids, 5, 5));
+        ledger.writer.book(batch(&mut ids, 5, 5));
         let (state, first) = (ledger.end(), folder.0.join("spool"));
         assert_eq!((state.written, state.spooled, state.lost), (0, 10, 0));
         // A cut record behind the others, as a crash leaves it.
@@ -348,7 +354,7 @@ async fn spooled_rows_are_replayed_after_a_restart() {
         let mut spool = Spool::new(first.clone(), u64::MAX);
         spool.recover().unwrap();
         let half = spool.peek().unwrap().unwrap();
-        row_writer.write(&half, false).await.unwrap();
+        row_writer.write(&half.into_iter().collect(), false).await.unwrap();
         drop(spool);
         let ledger = Running::start(&scratch.settings, at(&folder));
         ledger.until("the replay", |now| now.replayed == 10).await;
@@ -366,7 +372,7 @@ async fn orphaned_spools_are_found_at_run_time() {
     let (scratch, folder) = (Scratch::sqlite(), Folder::new());
     let ledger = Running::start(&scratch.settings, at(&folder));
     let mut ids = RowIds::default();
-    ledger.writer.book(rows(&mut ids, 0, 1));
+    ledger.writer.book(batch(&mut ids, 0, 1));
     ledger.until("the first", |now| now.written == 1).await;
     // The first search for spools is over by now, and found none.
     let mut other = Spool::new(folder.0.join("spool"), u64::MAX);
@@ -385,7 +391,7 @@ async fn lost_rows_are_counted() {
     let small = LedgerSettings { spool_size: 2000, ..at(&folder) };
     let ledger = Running::start(&nowhere, small);
     for round in 1..=20 {
-        ledger.writer.book(rows(&mut ids, round, 1));
+        ledger.writer.book(batch(&mut ids, round, 1));
         ledger.until("the row", |now| now.spooled + now.lost == round as u64).await;
     }
     let state = ledger.end();
@@ -394,7 +400,7 @@ async fn lost_rows_are_counted() {
     // No spool either: memory holds rows up to its limit, and they are lost at the end.
     let unwritable = LedgerSettings { spool: Some(folder.0.join("missing/spool")), ..at(&folder) };
     let ledger = Running::start(&nowhere, unwritable);
-    ledger.writer.book(rows(&mut ids, 0, 7));
+    ledger.writer.book(batch(&mut ids, 0, 7));
     ledger.until("memory", |now| now.waiting == 7).await;
     assert_eq!(ledger.gauges.read().lost, 0);
     assert_eq!(ledger.end().lost, 7);
@@ -412,10 +418,10 @@ async fn rows_are_spooled_while_connecting() {
     let ledger = Running::start(&silent, LedgerSettings { patience, ..at(&folder) });
     let (connected, _) = listener.accept().unwrap();
     let mut ids = RowIds::default();
-    ledger.writer.book(rows(&mut ids, 0, 10));
+    ledger.writer.book(batch(&mut ids, 0, 10));
     ledger.until("the spool", |now| now.spooled == 10).await;
     for round in 1..=3 {
-        ledger.writer.book(rows(&mut ids, 0, queue::MAX_QUEUED_ROWS as i64));
+        ledger.writer.book(batch(&mut ids, 0, queue::MAX_QUEUED_ROWS as i64));
         ledger.until("the spool", |now| now.spooled == 10 + round * queue::MAX_QUEUED_ROWS as u64).await;
     }
     drop((connected, listener));
@@ -441,7 +447,7 @@ async fn a_row_that_is_refused_is_counted_as_lost() {
         let mut all = rows(&mut RowIds::default(), 0, 10);
         all[3].status = Some(418);
         all[7].status = Some(418);
-        ledger.writer.book(all);
+        ledger.writer.book(all.into_iter().collect::<RowBatch>());
         ledger.until("the others", |now| now.written == 8 && now.lost == 2).await;
         assert_eq!(ledger.end().lost, 2);
     }
@@ -455,7 +461,7 @@ async fn rows_wait_in_memory_while_the_disk_fails() {
     let database = DatabaseSettings::new(DatabaseUrl::Sqlite(place.join("t.db")));
     let settings = LedgerSettings { spool: Some(place.join("spool")), ..at(&folder) };
     let ledger = Running::start(&database, settings);
-    ledger.writer.book(rows(&mut RowIds::default(), 0, 7));
+    ledger.writer.book(batch(&mut RowIds::default(), 0, 7));
     ledger.until("memory", |now| now.waiting == 7).await;
     std::fs::create_dir(&place).unwrap();
     ledger.until("the database", |now| now.written == 7 && now.waiting == 0).await;
@@ -466,9 +472,10 @@ async fn rows_wait_in_memory_while_the_disk_fails() {
 async fn the_queue_is_bounded_and_never_waits() {
     let queue = queue::RowQueue::new(LedgerGauges::default());
     let row = Row::new(RowIds::default().make(0), 0);
-    assert_eq!(queue.push(vec![row.clone(); queue::MAX_QUEUED_ROWS - 1]), 0);
+    let some = |count| std::iter::repeat_n(row.clone(), count).collect::<RowBatch>();
+    assert_eq!(queue.push(some(queue::MAX_QUEUED_ROWS - 1)), 0);
     queue.crowded().await;
-    assert_eq!(queue.push(vec![row; 3]), 2);
+    assert_eq!(queue.push(some(3)), 2);
     assert_eq!((queue.take().len(), queue.gauges.read().lost), (queue::MAX_QUEUED_ROWS, 2));
 }
 
@@ -476,7 +483,7 @@ async fn the_queue_is_bounded_and_never_waits() {
 async fn old_rows_are_deleted_and_their_sums_stay() {
     for scratch in Scratch::each().await {
         let mut row_writer = RowWriter::open(&scratch.settings).await.unwrap();
-        let all = rows(&mut RowIds::default(), 0, 5000);
+        let all = batch(&mut RowIds::default(), 0, 5000);
         row_writer.write(&all, false).await.unwrap();
         let mut gone = 0;
         loop {
@@ -549,10 +556,10 @@ async fn a_cut_connection_to_postgres_costs_no_row() {
     let mut ids = RowIds::default();
     for round in 0..3 {
         let before = 40 * round;
-        ledger.writer.book(rows(&mut ids, before, 20));
+        ledger.writer.book(batch(&mut ids, before, 20));
         ledger.until("the database", |now| now.written == before as u64 + 20).await;
         proxy.cut();
-        ledger.writer.book(rows(&mut ids, before + 20, 20));
+        ledger.writer.book(batch(&mut ids, before + 20, 20));
         ledger.until("the spool", |now| now.waiting_bytes > 0).await;
         proxy.open.store(true, Ordering::Relaxed);
         ledger.until("the replay", |now| now.written == before as u64 + 40 && now.waiting_bytes == 0).await;
@@ -603,16 +610,16 @@ async fn a_full_disk_costs_no_row() {
     let database = DatabaseSettings::new(DatabaseUrl::Sqlite(disk.0.0.join("t.db")));
     let ledger = Running::start(&database, impatient(&disk.0));
     let mut ids = RowIds::default();
-    ledger.writer.book(rows(&mut ids, 0, 100));
+    ledger.writer.book(batch(&mut ids, 0, 100));
     ledger.until("the first", |now| now.written == 100).await;
     disk.fill();
     let mut booked = 100;
     while ledger.gauges.read().up {
-        ledger.writer.book(rows(&mut ids, booked, 100));
+        ledger.writer.book(batch(&mut ids, booked, 100));
         booked += 100;
         ledger.until("any answer", |now| now.written as i64 == booked || !now.up).await;
     }
-    ledger.writer.book(rows(&mut ids, booked, 100));
+    ledger.writer.book(batch(&mut ids, booked, 100));
     booked += 100;
     ledger.until("memory", |now| now.waiting > 0).await;
     std::fs::remove_file(disk.0.0.join("filler")).unwrap();

@@ -23,12 +23,11 @@ use super::{
     gauges::LedgerGauges,
     queue::RowQueue,
     retention::Retention,
-    row::Row,
     row_writer::RowWriter,
     settings::{LedgerPatience, LedgerSettings},
     spool::Spool,
 };
-use crate::database::{DatabaseError, DatabaseSettings, DatabaseUrl};
+use crate::database::{DatabaseError, DatabaseSettings, DatabaseUrl, RowBatch};
 
 /// For one batch from the spool.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -49,7 +48,7 @@ pub struct LedgerWriter(Arc<RowQueue>);
 
 impl LedgerWriter {
     /// Hands rows in; never waits. A buffer that is lent comes back empty, for the next rows.
-    pub fn book(&self, rows: impl BorrowMut<Vec<Row>>) {
+    pub fn book(&self, rows: impl BorrowMut<RowBatch>) {
         self.0.push(rows);
     }
 
@@ -307,7 +306,10 @@ impl WriterThread {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{row::RowIds, tests::Folder},
+        super::{
+            row::{Row, RowIds},
+            tests::Folder,
+        },
         *,
     };
 
@@ -322,7 +324,7 @@ mod tests {
         let queue = Arc::new(RowQueue::new(gauges.clone()));
         let mut writer = WriterThread::new(&settings, database, Arc::clone(&queue), gauges.clone());
         let row = Row::new(RowIds::default().make(0), 0);
-        queue.push(vec![row; 3]);
+        queue.push(std::iter::repeat_n(row, 3).collect::<RowBatch>());
         assert!(!writer.buffer.is_empty());
         writer.buffer.take();
         assert!(!writer.buffer.is_empty(), "new rows are not waiting in the queue alone");
@@ -331,6 +333,10 @@ mod tests {
         writer.disconnect(&DatabaseError::Late);
         assert_eq!(gauges.read().spooled, 3);
         assert!(writer.buffer.is_empty() && writer.buffer.next().is_none());
+    }
+
+    fn row() -> RowBatch {
+        std::iter::once(Row::new(RowIds::default().make(0), 0)).collect()
     }
 
     #[tokio::test]
@@ -349,14 +355,14 @@ mod tests {
         assert!(writer.row_writer.is_none() && writer.is_released && gauges.read().up);
         writer.round().await;
         assert!(writer.row_writer.is_none(), "nothing is to be written");
-        queue.push(vec![Row::new(RowIds::default().make(0), 0)]);
+        queue.push(row());
         writer.buffer.take();
         writer.round().await;
         assert!(writer.row_writer.is_some() && !writer.is_released);
         assert_eq!((gauges.read().written, gauges.read().spooled), (1, 0));
         writer.used_at -= IDLE_TIMEOUT;
         writer.round().await;
-        queue.push(vec![Row::new(RowIds::default().make(0), 0)]);
+        queue.push(row());
         writer.buffer.take();
         writer.finish().await;
         // A busy machine may be too late for the end's bound: then the row was spooled first.

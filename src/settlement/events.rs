@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A row of the ledger, as its key's owner and the operator may see it.
-pub(super) fn send_row(bus: &EventBus, row: &Row) {
+pub(super) fn send_row(bus: &EventBus, row: &Row<'_>) {
     let owner = row.key_id.as_deref().map_or(Owner::Operator, |key| Owner::Key(key.into()));
     // Numbers and text: this cannot fail.
     let mut event = serde_json::to_value(row).unwrap_or_default();

@@ -1,6 +1,11 @@
 //! A completed request as the ledger keeps it. Requests for a completion have a row, others have none.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
 
 use super::{
     config::{ProviderLabels, SettlementConfig},
@@ -21,10 +26,15 @@ pub(super) const fn has_row(completed: &Completed) -> bool {
 }
 
 /// The row. `None`: the request has none.
-pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &mut RowIds) -> Option<Row> {
+pub(super) fn row<'a>(
+    completed: &'a Completed,
+    config: &'a impl SettlementConfig,
+    now: &Now,
+    ids: &mut RowIds,
+) -> Option<Row<'a>> {
     let record = &completed.record;
     let endpoint = record.route.endpoint()?;
-    let at = unix_micros(arrival(record.started.elapsed()));
+    let at = unix_micros(now.arrival(record.started));
     let provider = record.provider.as_deref();
     let labels = provider.and_then(|name| config.provider(name));
     let FaultColumns { code, side, phase } = FaultColumns::of(&completed.outcome);
@@ -37,29 +47,29 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
     let (is_stream, was_attempted) = (stats.frames > 0, record.attempts > 0);
     let wait = record.connection_wait.unwrap_or_default();
     Some(Row {
-        request_id: Some(record.id.as_str().to_owned()),
-        principal: record.key_name.as_deref().map(str::to_owned),
-        key_id: record.key_id.as_deref().map(str::to_owned),
+        request_id: Some(record.id.as_str().into()),
+        principal: record.key_name.as_deref().map(Cow::Borrowed),
+        key_id: record.key_id.as_deref().map(Cow::Borrowed),
         model_asked: record.model.as_deref().filter(|model| !model.is_empty()).map(cut),
         model: record.upstream_model.as_deref().map(cut),
-        path: Some(record.route.template().to_owned()),
-        dialect: Some(endpoint.as_str().to_owned()),
-        dialects: record.dialects(),
-        reuse: record.reuse.as_ref().map(|reuse| reuse.kind.as_str().to_owned()),
+        path: Some(record.route.template().into()),
+        dialect: Some(endpoint.as_str().into()),
+        dialects: record.dialects().map(Cow::Owned),
+        reuse: record.reuse.as_ref().map(|reuse| reuse.kind.as_str().into()),
         tokens_saved: record.reuse.as_ref().map(|reuse| number(reuse.tokens_saved)),
-        provider: provider.map(str::to_owned),
-        provider_kind: labels.map(|ProviderLabels { kind, .. }| kind.to_owned()),
-        region: labels.and_then(|labels| labels.region).map(str::to_owned),
-        strategy: was_attempted.then(|| record.strategy.unwrap_or("-").to_owned()),
+        provider: provider.map(Cow::Borrowed),
+        provider_kind: labels.map(|ProviderLabels { kind, .. }| kind.into()),
+        region: labels.and_then(|labels| labels.region).map(Cow::Borrowed),
+        strategy: was_attempted.then(|| record.strategy.unwrap_or("-").into()),
         attempts: Some(record.attempts.into()),
         wasted: Some(record.cancelled_attempts.into()),
         wasted_tokens: Some(record.wasted_tokens()).filter(|tokens| *tokens > 0).map(number),
-        mode: record.mode.map(|mode| mode.as_str().to_owned()),
+        mode: record.mode.map(|mode| mode.as_str().into()),
         status: Some(completed.status().into()),
-        outcome: Some(outcome(fact::outcome(completed)).as_str().to_owned()),
-        fault: code.map(str::to_owned),
-        fault_side: side.map(str::to_owned),
-        phase: phase.map(str::to_owned),
+        outcome: Some(outcome(fact::outcome(completed)).as_str().into()),
+        fault: code.map(Cow::Borrowed),
+        fault_side: side.map(Cow::Borrowed),
+        phase: phase.map(Cow::Borrowed),
         first_byte_us: stats.first_byte.map(micros),
         ttft_us: stats.first_token.map(micros),
         total_us: Some(micros(completed.total)),
@@ -73,19 +83,28 @@ pub(super) fn row(completed: &Completed, config: &impl SettlementConfig, ids: &m
         events: is_stream.then(|| stats.events.into()),
         request_bytes: Some(number(record.client.request_bytes)),
         bytes: (is_stream || stats.bytes > 0).then(|| number(stats.bytes)),
-        digest_up: stats.digests.as_deref().map(|digests| Digests::hex(&digests.received)),
-        digest_down: stats.digests.as_deref().map(|digests| Digests::hex(&digests.given)),
+        digest_up: stats.digests.as_deref().map(|digests| Digests::hex(&digests.received).into()),
+        digest_down: stats.digests.as_deref().map(|digests| Digests::hex(&digests.given).into()),
         tokens_in: beyond(usage.input, before.input),
         tokens_out: beyond(usage.output, before.output),
         tokens_cached: beyond(usage.cached, before.cached),
         tokens_reasoning: beyond(usage.reasoning, before.reasoning),
-        usage_source: stats.usage_source.map(|source| UsageSource::as_str(source).to_owned()),
+        usage_source: stats.usage_source.map(|source| UsageSource::as_str(source).into()),
         cost: cost.map(|cost| cost - cost_before),
-        client: client_address(&record.client, config.trusted_proxies()).map(|address| address.to_string()),
-        user_agent: (record.client.user_agent.as_ref()).map(|agent| cut(&String::from_utf8_lossy(agent))),
-        trace_id: record.trace.as_deref().map(|(trace, _)| format!("{:032x}", trace.id)),
+        client: client_address(&record.client, config.trusted_proxies())
+            .map(|address| address.to_string().into()),
+        user_agent: record.client.user_agent.as_ref().map(|agent| visible(agent)),
+        trace_id: record.trace.as_deref().map(|(trace, _)| format!("{:032x}", trace.id).into()),
         ..Row::new(ids.make(at), at)
     })
+}
+
+/// The beginning of a header's value.
+fn visible(value: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(value) {
+        Cow::Borrowed(text) => cut(text),
+        Cow::Owned(text) => cut(&text).into_owned().into(),
+    }
 }
 
 const fn outcome(outcome: RequestOutcome) -> RowOutcome {
@@ -121,9 +140,21 @@ impl FaultColumns {
     }
 }
 
-fn arrival(ago: Duration) -> SystemTime {
-    let now = SystemTime::now();
-    now.checked_sub(ago).unwrap_or(now)
+/// One moment by both clocks, for the rows of a batch.
+#[derive(Debug)]
+pub(super) struct Now {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Now {
+    pub(super) fn read() -> Self {
+        Self { monotonic: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn arrival(&self, started: Instant) -> SystemTime {
+        self.wall.checked_sub(self.monotonic.saturating_duration_since(started)).unwrap_or(self.wall)
+    }
 }
 
 fn micros(duration: Duration) -> i64 {
@@ -145,8 +176,6 @@ fn number(count: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
     use crate::{
         base::{Endpoint, id::IdSource},

@@ -19,9 +19,9 @@ use tracing::warn;
 
 use super::{config::SettlementConfig, events, fact, log_line, row, span};
 use crate::{
-    base::room::give_back_room,
+    database::RowBatch,
     exchange::{Completed, CompletionQueue},
-    ledger::{LedgerWriter, Row, RowIds},
+    ledger::{LedgerWriter, RowIds},
     telemetry::{OverloadGuard, Telemetry, otlp::SpanSender},
 };
 
@@ -120,11 +120,11 @@ impl<C: SettlementConfig> Settlement<C> {
     fn enter(&self, batch: Vec<Completed>, making: &mut RowsInMaking, unknown: &mut UnknownClientRows) {
         let RowsInMaking { ids, rows, needed } = making;
         let config = self.config.load();
-        let (mut stats, now) = self.telemetry.stats.open();
-        batch.iter().for_each(|completed| stats.add(now, &fact::of(completed, &**config)));
+        let (mut stats, since_start) = self.telemetry.stats.open();
+        batch.iter().for_each(|completed| stats.add(since_start, &fact::of(completed, &**config)));
         drop(stats);
         let watched = self.telemetry.bus.has_subscribers();
-        let (mut left_out, entered) = (0, Instant::now());
+        let (mut left_out, entered, now) = (0, Instant::now(), row::Now::read());
         for completed in batch {
             log_line::write(&completed);
             if let Some(spans) = &self.spans {
@@ -137,17 +137,19 @@ impl<C: SettlementConfig> Settlement<C> {
                 left_out += 1;
                 continue;
             }
-            rows.extend(row::row(&completed, &**config, ids));
+            let Some(row) = row::row(&completed, &**config, &now, ids) else { continue };
+            if watched {
+                events::send_row(&self.telemetry.bus, &row);
+            }
+            if self.ledger.is_some() {
+                rows.push(&row);
+            }
         }
         *needed = rows.len().max(*needed);
-        if watched {
-            rows.iter().for_each(|row| events::send_row(&self.telemetry.bus, row));
-        }
         if let Some(ledger) = &self.ledger {
             ledger.book(&mut *rows);
             ledger.leave_out(left_out);
         }
-        rows.clear();
     }
 }
 
@@ -155,7 +157,7 @@ impl<C: SettlementConfig> Settlement<C> {
 struct RowsInMaking {
     ids: RowIds,
     /// Empty between two batches; its memory serves the next.
-    rows: Vec<Row>,
+    rows: RowBatch,
     /// The most rows of a batch since the last look.
     needed: usize,
 }
@@ -163,7 +165,7 @@ struct RowsInMaking {
 impl RowsInMaking {
     /// Gives back memory that the last batches did not need.
     fn trim(&mut self) {
-        give_back_room(&mut self.rows, std::mem::take(&mut self.needed));
+        self.rows.give_back_room(std::mem::take(&mut self.needed));
     }
 }
 

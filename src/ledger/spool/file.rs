@@ -117,7 +117,7 @@ impl SpoolFile {
     }
 
     /// The rows of the next record. `None`: the file is damaged there.
-    pub(super) fn peek(&mut self) -> io::Result<Option<Vec<Row>>> {
+    pub(super) fn peek(&mut self) -> io::Result<Option<Vec<Row<'static>>>> {
         self.file.seek(SeekFrom::Start(self.next))?;
         let waiting = self.waiting();
         let Ok(Some(record)) = record::read(&mut self.file, waiting) else { return Ok(None) };

@@ -27,7 +27,7 @@ pub(super) struct SpoolRecord {
 
 impl SpoolRecord {
     /// A row that is not understood was written by another version; it is left out, with an error in the log.
-    pub(super) fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self) -> Vec<Row<'static>> {
         let lines = self.rows.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let rows = lines.map(serde_json::from_slice);
         rows.filter_map(|row| {
@@ -37,7 +37,7 @@ impl SpoolRecord {
     }
 }
 
-pub(super) fn encode(rows: &[Row]) -> io::Result<Vec<u8>> {
+pub(super) fn encode(rows: &[Row<'_>]) -> io::Result<Vec<u8>> {
     let mut record = vec![0; HEAD];
     for row in rows {
         serde_json::to_writer(&mut record, row)?;

@@ -6,12 +6,12 @@ use std::{
 use super::{file::with, *};
 use crate::ledger::{row::RowIds, tests::Folder};
 
-fn rows(from: i64, count: i64) -> Vec<Row> {
+fn rows(from: i64, count: i64) -> Vec<Row<'static>> {
     let mut ids = RowIds::default();
     (from..from + count).map(|at| Row { model: Some("m".into()), ..Row::new(ids.make(at), at) }).collect()
 }
 
-fn drain(spool: &mut Spool) -> Vec<Row> {
+fn drain(spool: &mut Spool) -> Vec<Row<'static>> {
     let mut all = Vec::new();
     while let Some(mut rows) = spool.peek().unwrap() {
         all.append(&mut rows);

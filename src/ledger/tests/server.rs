@@ -98,7 +98,7 @@ fn book_on(writer: Arc<LedgerWriter>, stop: Arc<AtomicBool>) -> std::thread::Joi
     std::thread::spawn(move || {
         let (mut ids, mut booked) = (RowIds::default(), 0);
         while !stop.load(Ordering::Relaxed) {
-            writer.book(rows(&mut ids, booked, 10));
+            writer.book(batch(&mut ids, booked, 10));
             booked += 10;
             std::thread::sleep(Duration::from_millis(3));
         }
