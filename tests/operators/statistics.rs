@@ -127,7 +127,7 @@ async fn the_last_minute_and_hour_in_steps() {
     stats(&mut client, |stats| stats["requests"].as_u64() >= Some(2)).await;
     for (range, steps) in [("minute", 30), ("hour", 60)] {
         let deadline = tokio::time::Instant::now() + EVENT_TIMEOUT;
-        // What ended last may be on its way, as with the sums.
+        // What ended last may be on its way, as with the sums. The queries here are requests, too.
         let known = loop {
             let answer = client.send(asked(&format!("/stats?scope=cluster&history={range}"))).await;
             let history = answer.collect().await.json()["history"].clone();
@@ -135,14 +135,14 @@ async fn the_last_minute_and_hour_in_steps() {
             assert_eq!(all.len(), steps);
             let known: Vec<_> = all.iter().filter(|one| !one.is_null()).cloned().collect();
             let sum = |name: &str| known.iter().map(|step| step[name].as_u64().unwrap()).sum::<u64>();
-            if (sum("done"), sum("refused")) == (1, 1) {
+            if sum("done") >= 1 && sum("refused") == 1 {
                 break known;
             }
             assert!(tokio::time::Instant::now() < deadline, "{history:#}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
-        let timed = known.iter().find(|step| step["done"] == 1).unwrap();
-        assert_eq!(timed["first_token_ms"]["count"], 1, "{timed}");
+        let first_tokens = known.iter().map(|step| step["first_token_ms"]["count"].as_u64().unwrap());
+        assert_eq!(first_tokens.sum::<u64>(), 1, "{known:#?}");
     }
     let answer = client.send(asked("/stats?history=day")).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-error")), (400, "invalid_query"));
