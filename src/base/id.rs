@@ -66,14 +66,31 @@ impl IdSource {
         self.next += 1;
         let mut text = [0; 36];
         text[..4].copy_from_slice(b"req_");
-        for (key, digits) in self.keys.iter().zip(text[4..].chunks_exact_mut(16)) {
+        for (key, digits) in self.keys.iter().zip(text[4..].as_chunks_mut().0) {
             let mut hasher = key.build_hasher();
             hasher.write_u64(self.next);
-            // Cannot fail: the length is right.
-            let _ = hex::encode_to_slice(hasher.finish().to_be_bytes(), digits);
+            *digits = hexadecimal(hasher.finish());
         }
         RequestId(std::str::from_utf8(&text).unwrap_or_default().into())
     }
+}
+
+/// The digits of a number, all at once: each half of them is one number with a digit in each byte.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    const fn in_each_byte(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let mut text = [0; 16];
+    for (half, digits) in [number >> 32, number & 0xFFFF_FFFF].into_iter().zip(text.as_chunks_mut().0) {
+        let spread = (half | half << 16) & 0x0000_FFFF_0000_FFFF;
+        let spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
+        let spread = (spread | spread << 4) & in_each_byte(0x0F);
+        // A sum of 16 or more is a letter's.
+        let letters = (spread + in_each_byte(6)) >> 4 & in_each_byte(1);
+        let above_digits = u64::from(b'a' - b'0' - 10);
+        *digits = (spread + in_each_byte(b'0') + letters * above_digits).to_be_bytes();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -96,6 +113,16 @@ mod tests {
         let part = long.part(1234);
         assert!(part.as_str().ends_with("aa.1234"));
         assert_eq!(RequestId::from_client(part.as_str().as_bytes()), Some(part));
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        let mut number = 1_u64;
+        for _ in 0..1000 {
+            assert_eq!(hexadecimal(number), *format!("{number:016x}").as_bytes());
+            number = number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(7);
+        }
+        assert_eq!(hexadecimal(0x0123_4567_89AB_CDEF), *b"0123456789abcdef");
     }
 
     #[test]
