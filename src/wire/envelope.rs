@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::{
     cursor::{Cursor, JsonError},
     endpoint::ModelUse,
-    field::{self, Field, FieldError, MAX_MODEL, MAX_MODELS},
+    field::{self, Field, FieldError, FieldObject, MAX_MODEL, MAX_MODELS},
     index::{self, Member},
     position::TextPosition,
 };
@@ -163,12 +163,11 @@ pub fn read_gemini(body: &[u8], model: &str, streams: bool) -> Result<Envelope, 
     })
 }
 
-fn check_utf8(body: &[u8]) -> Result<(), JsonError> {
-    if simdutf8::basic::from_utf8(body).is_ok() {
-        return Ok(());
-    }
-    let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
-    Err(JsonError { at: valid, reason: "not UTF-8" })
+fn check_utf8(body: &[u8]) -> Result<&str, JsonError> {
+    simdutf8::basic::from_utf8(body).map_err(|_| {
+        let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+        JsonError { at: valid, reason: "not UTF-8" }
+    })
 }
 
 impl Envelope {
@@ -315,9 +314,9 @@ struct EnvelopeBuilder {
 }
 
 fn parse(body: &[u8], model_use: ModelUse, given: Option<&str>) -> Result<Envelope, EnvelopeRefusal> {
-    check_utf8(body)?;
+    let text = check_utf8(body)?;
     let mut builder = EnvelopeBuilder::default();
-    builder.spans.close = index::members(body, |member| builder.member(body, member))?;
+    builder.spans.close = index::members(body, |member| builder.member(text, member))?;
     let EnvelopeBuilder { model, models, stream, asgi, max_tokens, choices, asks_for_usage, spans, .. } =
         builder;
     let mut fallback_models = models.into_iter();
@@ -345,8 +344,9 @@ fn parse(body: &[u8], model_use: ModelUse, given: Option<&str>) -> Result<Envelo
 }
 
 impl EnvelopeBuilder {
-    fn member(&mut self, body: &[u8], member: Member) -> Result<(), EnvelopeRefusal> {
-        let Some(field) = known_field(&Field::TOP_LEVEL, &mut self.seen, body, &member)? else {
+    fn member(&mut self, whole: &str, member: Member) -> Result<(), EnvelopeRefusal> {
+        let body = whole.as_bytes();
+        let Some(field) = known_field(FieldObject::Body, &mut self.seen, body, &member)? else {
             self.note_affinity_member(body, member);
             return Ok(());
         };
@@ -357,7 +357,7 @@ impl EnvelopeBuilder {
         let type_error = EnvelopeRefusal::Field { field, error: FieldError::Type, at: value.start };
         match field {
             Field::Model => {
-                self.model = Some(model(body, value.clone()).ok_or(type_error)?);
+                self.model = Some(model(whole, value.clone()).ok_or(type_error)?);
                 self.spans.model = Some(value);
             }
             Field::Models if text == b"null" => self.spans.models = Some(gateway_member),
@@ -409,7 +409,7 @@ fn options(body: &[u8], object: Range<usize>) -> Result<StreamOptionsSpan, Envel
     let close = index::members(inner, |member| {
         found.empty = false;
         let member = member.shift(base);
-        if known_field(&[Field::IncludeUsage], &mut seen, body, &member)?.is_some() {
+        if known_field(FieldObject::StreamOptions, &mut seen, body, &member)?.is_some() {
             let span = member.value;
             let text = body.get(span.clone()).unwrap_or_default();
             let type_error = EnvelopeRefusal::Field {
@@ -432,16 +432,16 @@ fn includes_usage(value: &[u8]) -> bool {
     serde_json::from_slice(value).is_ok_and(|UsageRequest { include }| include)
 }
 
-/// The field of `known` that this member is. Refuses a field that is already in `seen` (one bit each) or is
-/// spelt in another case.
+/// The field of the object that this member is. Refuses a field that is already in `seen` (one bit each) or
+/// is spelt in another case.
 fn known_field(
-    known: &[Field],
+    object: FieldObject,
     seen: &mut u16,
     body: &[u8],
     member: &Member,
 ) -> Result<Option<Field>, EnvelopeRefusal> {
     // A key with a lone surrogate is no known field.
-    let by_key = member.name(body).and_then(|key| Field::by_key(known, &key));
+    let by_key = member.name(body).and_then(|key| Field::by_key(object, &key));
     let Some((field, exact)) = by_key else { return Ok(None) };
     let bit = 1 << field as u16;
     let refuse = |error| Err(EnvelopeRefusal::Field { field, error, at: member.key.start });
@@ -455,9 +455,10 @@ fn known_field(
     Ok(Some(field))
 }
 
-fn model(body: &[u8], quoted: Range<usize>) -> Option<Box<str>> {
-    let name =
-        body.get(quoted.start).filter(|&&byte| byte == b'"').and_then(|_| field::unescape(body, quoted))?;
+fn model(body: &str, quoted: Range<usize>) -> Option<Box<str>> {
+    let inner = body.get(quoted.clone())?.strip_prefix('"')?.strip_suffix('"')?;
+    let is_plain = !inner.as_bytes().contains(&b'\\');
+    let name = if is_plain { inner.into() } else { field::unescape(body.as_bytes(), quoted)? };
     (1..=MAX_MODEL).contains(&name.len()).then(|| name.into())
 }
 

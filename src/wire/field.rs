@@ -31,6 +31,14 @@ pub enum Field {
     PreviousResponse,
 }
 
+/// The object that a field is a member of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldObject {
+    Body,
+    /// The value of `stream_options`.
+    StreamOptions,
+}
+
 /// Why a field is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldError {
@@ -41,20 +49,6 @@ pub enum FieldError {
 }
 
 impl Field {
-    pub(super) const TOP_LEVEL: [Self; 11] = [
-        Self::Model,
-        Self::Models,
-        Self::Stream,
-        Self::Asgi,
-        Self::StreamOptions,
-        Self::MaxTokens,
-        Self::MaxCompletionTokens,
-        Self::MaxOutputTokens,
-        Self::N,
-        Self::BestOf,
-        Self::PreviousResponse,
-    ];
-
     /// The name in a request, and `param` in an error.
     #[must_use]
     pub const fn path(self) -> &'static str {
@@ -74,8 +68,24 @@ impl Field {
         }
     }
 
-    const fn key(self) -> &'static str {
-        if matches!(self, Self::IncludeUsage) { "include_usage" } else { self.path() }
+    /// The field with this key. Compared by length first and without a call for each field, because every
+    /// member of every request is.
+    const fn of_key(key: &[u8]) -> Option<Self> {
+        Some(match key {
+            b"model" => Self::Model,
+            b"models" => Self::Models,
+            b"stream" => Self::Stream,
+            b"x_use_asgi_streaming" => Self::Asgi,
+            b"stream_options" => Self::StreamOptions,
+            b"include_usage" => Self::IncludeUsage,
+            b"max_tokens" => Self::MaxTokens,
+            b"max_completion_tokens" => Self::MaxCompletionTokens,
+            b"max_output_tokens" => Self::MaxOutputTokens,
+            b"n" => Self::N,
+            b"best_of" => Self::BestOf,
+            b"previous_response_id" => Self::PreviousResponse,
+            _ => return None,
+        })
     }
 
     const fn expected(self) -> &'static str {
@@ -91,18 +101,21 @@ impl Field {
         }
     }
 
-    /// The field of `known` with this key, ignoring letter case, and whether the case is right.
-    pub(super) fn by_key(known: &[Self], key: &[u8]) -> Option<(Self, bool)> {
-        let exact = known.iter().copied().find(|field| field.key().as_bytes() == key);
-        if let Some(field) = exact {
+    /// The field with this key in that object, ignoring letter case, and whether the case is right.
+    pub(super) fn by_key(object: FieldObject, key: &[u8]) -> Option<(Self, bool)> {
+        let is_there = |field: &Self| field.object() == object;
+        if let Some(field) = Self::of_key(key).filter(is_there) {
             return Some((field, true));
         }
         // In lower case it would have been found, and nearly every key is.
         if !key.iter().any(u8::is_ascii_uppercase) {
             return None;
         }
-        let is = |field: &Self| field.key().as_bytes().eq_ignore_ascii_case(key);
-        known.iter().copied().find(is).map(|field| (field, false))
+        Self::of_key(&key.to_ascii_lowercase()).filter(is_there).map(|field| (field, false))
+    }
+
+    const fn object(self) -> FieldObject {
+        if matches!(self, Self::IncludeUsage) { FieldObject::StreamOptions } else { FieldObject::Body }
     }
 
     pub(super) fn describe(self, error: FieldError) -> Cow<'static, str> {
@@ -151,7 +164,11 @@ pub(super) const fn lenient_boolean(value: &[u8]) -> Option<Option<bool>> {
 
 /// A whole number. `None`: any other form, also one that a provider may accept as a number.
 pub(super) fn integer(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
+    let more = |number: u64, digit: &u8| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(digit.into()) }
+    };
+    if value.is_empty() { None } else { value.iter().try_fold(0, more) }
 }
 
 #[cfg(test)]
@@ -159,14 +176,49 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_integer_has_digits_alone() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("99999999999999999999", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.0", None),
+            ("\"1\"", None),
+        ] {
+            assert_eq!(integer(text.as_bytes()), number, "{text}");
+        }
+    }
+
+    #[test]
     fn every_field_has_its_key_and_no_other_case_of_it() {
-        for field in Field::TOP_LEVEL.into_iter().chain([Field::IncludeUsage]) {
-            let key = field.key();
-            assert_eq!(Field::by_key(&[field], key.as_bytes()), Some((field, true)));
+        for field in [
+            Field::Model,
+            Field::Models,
+            Field::Stream,
+            Field::Asgi,
+            Field::StreamOptions,
+            Field::IncludeUsage,
+            Field::MaxTokens,
+            Field::MaxCompletionTokens,
+            Field::MaxOutputTokens,
+            Field::N,
+            Field::BestOf,
+            Field::PreviousResponse,
+        ] {
+            let (key, object) = (field.path().rsplit('.').next().unwrap(), field.object());
+            assert_eq!(Field::by_key(object, key.as_bytes()), Some((field, true)));
             let upper = key.to_ascii_uppercase();
-            assert_eq!(Field::by_key(&[field], upper.as_bytes()), Some((field, false)));
-            assert_eq!(Field::by_key(&[], key.as_bytes()), None);
-            assert_eq!(Field::by_key(&[field], format!("{key}s ").as_bytes()), None);
+            assert_eq!(Field::by_key(object, upper.as_bytes()), Some((field, false)));
+            assert_eq!(Field::by_key(object, format!("{key}s ").as_bytes()), None);
+            let other = match object {
+                FieldObject::Body => FieldObject::StreamOptions,
+                FieldObject::StreamOptions => FieldObject::Body,
+            };
+            assert_eq!(Field::by_key(other, key.as_bytes()), None);
+            assert_eq!(Field::by_key(other, upper.as_bytes()), None);
         }
     }
 }
