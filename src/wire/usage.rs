@@ -193,14 +193,14 @@ impl GeminiUsage {
     }
 
     fn counts(&self) -> Option<Usage> {
-        let input = sum(self.prompt_token_count.count, self.tool_use_prompt_token_count.count);
-        let output = sum(self.candidates_token_count.count, self.thoughts_token_count.count);
-        let (input, output) = with_total(input, output, self.total_token_count.count);
+        let input = sum(self.prompt_token_count.count.get(), self.tool_use_prompt_token_count.count.get());
+        let output = sum(self.candidates_token_count.count.get(), self.thoughts_token_count.count.get());
+        let (input, output) = with_total(input, output, self.total_token_count.count.get());
         let found = Usage {
             input,
             output,
-            cached: self.cached_content_token_count.count,
-            reasoning: self.thoughts_token_count.count,
+            cached: self.cached_content_token_count.count.get(),
+            reasoning: self.thoughts_token_count.count.get(),
             ..Usage::default()
         };
         (found != Usage::default()).then_some(found)
@@ -234,14 +234,32 @@ struct UsageObject {
 #[derive(Clone, Copy, Default)]
 struct UsageMember {
     is_given: bool,
-    count: Option<u64>,
-    input: Option<u64>,
-    output: Option<u64>,
-    cached: Option<u64>,
-    cache_write: Option<u64>,
-    cache_write_5m: Option<u64>,
-    cache_write_1h: Option<u64>,
-    reasoning: Option<u64>,
+    count: PackedCount,
+    input: PackedCount,
+    output: PackedCount,
+    cached: PackedCount,
+    cache_write: PackedCount,
+    cache_write_5m: PackedCount,
+    cache_write_1h: PackedCount,
+    reasoning: PackedCount,
+}
+
+/// A count of at most [`MAX_COUNT`] plus one, or 0 for none: in one word, because all members of an object
+/// are cleared for every answer.
+#[derive(Clone, Copy, Default)]
+struct PackedCount(u64);
+
+impl PackedCount {
+    const fn of(count: Option<u64>) -> Self {
+        Self(match count {
+            Some(count) => count + 1,
+            None => 0,
+        })
+    }
+
+    const fn get(self) -> Option<u64> {
+        self.0.checked_sub(1)
+    }
 }
 
 impl UsageMember {
@@ -249,13 +267,13 @@ impl UsageMember {
     fn read(&mut self, json: &[u8]) {
         self.is_given = true;
         if !json.starts_with(b"{") {
-            self.count = count(json);
+            self.count = PackedCount::of(count(json));
             return;
         }
         // Cannot fail: the value was checked with the object that it is in.
         let _ = leading_members(json, |member: Member| {
             if let Some(detail) = member.name(json).and_then(|name| self.detail(&name)) {
-                *detail = json.get(member.value).and_then(count);
+                *detail = PackedCount::of(json.get(member.value).and_then(count));
             }
             Ok::<_, JsonError>(())
         });
@@ -263,7 +281,7 @@ impl UsageMember {
 
     fn of_value(value: &Value) -> Self {
         let number = |value: &Value| value.as_u64().or_else(|| whole(value.as_f64()?));
-        let count = |value: &Value| Some(number(value)?.min(MAX_COUNT));
+        let count = |value: &Value| PackedCount::of(number(value).map(|count| count.min(MAX_COUNT)));
         let mut found = Self { count: count(value), ..Self::default() };
         for (name, value) in value.as_object().into_iter().flatten() {
             if let Some(detail) = found.detail(name.as_bytes()) {
@@ -273,7 +291,7 @@ impl UsageMember {
         found
     }
 
-    fn detail(&mut self, name: &[u8]) -> Option<&mut Option<u64>> {
+    fn detail(&mut self, name: &[u8]) -> Option<&mut PackedCount> {
         Some(match name {
             b"input_tokens" => &mut self.input,
             b"output_tokens" => &mut self.output,
@@ -323,27 +341,30 @@ impl UsageObject {
     }
 
     fn counts(&self) -> Option<Usage> {
-        let count = |members: [&UsageMember; 2]| members.into_iter().find_map(|member| member.count);
+        let count = |members: [&UsageMember; 2]| members.into_iter().find_map(|member| member.count.get());
         let Self { tokens, billed_units, .. } = self;
-        let input = count([&self.prompt_tokens, &self.input_tokens]).or(tokens.input).or(billed_units.input);
-        let output =
-            count([&self.completion_tokens, &self.output_tokens]).or(tokens.output).or(billed_units.output);
-        let (input, output) = with_total(input, output, self.total_tokens.count);
+        let input = count([&self.prompt_tokens, &self.input_tokens])
+            .or_else(|| tokens.input.get())
+            .or_else(|| billed_units.input.get());
+        let output = count([&self.completion_tokens, &self.output_tokens])
+            .or_else(|| tokens.output.get())
+            .or_else(|| billed_units.output.get());
+        let (input, output) = with_total(input, output, self.total_tokens.count.get());
         let found = Usage {
             input,
             output,
-            cached: (self.prompt_tokens_details.cached)
-                .or(self.input_tokens_details.cached)
+            cached: (self.prompt_tokens_details.cached.get())
+                .or_else(|| self.input_tokens_details.cached.get())
                 .or_else(|| count([&self.cache_read_input_tokens, &self.prompt_cache_hit_tokens]))
-                .or(self.cached_tokens.count),
-            cache_write: (self.prompt_tokens_details.cache_write)
-                .or(self.input_tokens_details.cache_write)
-                .max(self.cache_creation_input_tokens.count)
-                .max(sum(self.cache_creation.cache_write_5m, self.cache_creation.cache_write_1h)),
-            cache_write_1h: self.cache_creation.cache_write_1h,
-            reasoning: (self.completion_tokens_details.reasoning)
-                .or(self.output_tokens_details.reasoning)
-                .or(self.reasoning_tokens.count),
+                .or_else(|| self.cached_tokens.count.get()),
+            cache_write: (self.prompt_tokens_details.cache_write.get())
+                .or_else(|| self.input_tokens_details.cache_write.get())
+                .max(self.cache_creation_input_tokens.count.get())
+                .max(sum(self.cache_creation.cache_write_5m.get(), self.cache_creation.cache_write_1h.get())),
+            cache_write_1h: self.cache_creation.cache_write_1h.get(),
+            reasoning: (self.completion_tokens_details.reasoning.get())
+                .or_else(|| self.output_tokens_details.reasoning.get())
+                .or_else(|| self.reasoning_tokens.count.get()),
         };
         (found != Usage::default()).then_some(found)
     }
