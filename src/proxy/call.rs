@@ -6,7 +6,7 @@ use std::{net::IpAddr, rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{
     answer_place::{AnswerPlace, RecordedAnswer},
@@ -77,7 +77,8 @@ impl Call {
         let started = Instant::now();
         let from_client = head.headers.get("x-request-id").and_then(RequestId::from_client);
         let id = from_client.unwrap_or_else(make_id);
-        let mut record = Box::new(RequestRecord::new(id.clone(), started, route));
+        // Built in its box, because it is large.
+        let mut record = Box::write(Box::new_uninit(), RequestRecord::new(id.clone(), started, route));
         record.client = ClientInfo::of(peer, &head.headers);
         Self {
             id,
@@ -309,7 +310,7 @@ impl Call {
         record.intake = intake;
         headers.insert("x-request-id", self.id.as_str());
         headers.insert("x-content-type-options", "nosniff");
-        headers.insert("server-timing", self.timing());
+        headers.insert("server-timing", self.timing(intake).bytes());
         if let Some(limits) = &self.limits {
             limits.write(headers, self.started.elapsed());
         }
@@ -320,25 +321,75 @@ impl Call {
     }
 
     /// `Server-Timing` (W3C), in milliseconds: to the first attempt, from there to the provider's head, and
-    /// in all.
-    fn timing(&self) -> String {
-        let now = Instant::now();
-        let asked = self.asked.unwrap_or(now);
-        let mut text = String::with_capacity(80);
-        for (name, from, to) in [
-            ("intake", self.started, asked),
-            ("upstream", asked, self.answered.unwrap_or(asked)),
-            ("total", self.started, now),
-        ] {
-            let micros = to.saturating_duration_since(from).as_micros() as u64;
-            // A 1 before the digits keeps the fraction's leading zeros.
-            let mut fraction = itoa::Buffer::new();
-            let fraction = fraction.format(1000 + micros % 1000).get(1..).unwrap_or_default();
-            let comma = if text.is_empty() { "" } else { ", " };
-            for part in [comma, name, ";dur=", itoa::Buffer::new().format(micros / 1000), ".", fraction] {
-                text.push_str(part);
-            }
-        }
+    /// in all. `intake`: `None` if there was no attempt.
+    fn timing(&self, intake: Option<Duration>) -> TimingText {
+        let total = self.started.elapsed();
+        let upstream = self.asked.zip(self.answered).map(|(asked, answered)| answered - asked);
+        let mut text = TimingText::default();
+        text.put(b"intake;dur=");
+        text.put_millis(intake.unwrap_or(total));
+        text.put(b", upstream;dur=");
+        text.put_millis(upstream.unwrap_or_default());
+        text.put(b", total;dur=");
+        text.put_millis(total);
         text
+    }
+}
+
+/// The text of `Server-Timing`, of which every response has one: on the stack, and its fixed parts are copied
+/// without a call.
+struct TimingText {
+    bytes: [u8; Self::MAX],
+    length: usize,
+}
+
+impl Default for TimingText {
+    fn default() -> Self {
+        Self { bytes: [0; Self::MAX], length: 0 }
+    }
+}
+
+impl TimingText {
+    /// The fixed parts have 38 bytes, and each of the three times has 21 at most.
+    const MAX: usize = 128;
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    fn put<const N: usize>(&mut self, part: &[u8; N]) {
+        if let Some(place) = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            *place = *part;
+            self.length += N;
+        }
+    }
+
+    /// Milliseconds, to the microsecond.
+    fn put_millis(&mut self, time: Duration) {
+        let micros = time.as_micros() as u64;
+        let mut millis = itoa::Buffer::new();
+        for digit in millis.format(micros / 1000).bytes() {
+            self.put(&[digit]);
+        }
+        let digit = |place: u64| (micros / place % 10) as u8 + b'0';
+        self.put(&[b'.', digit(100), digit(10), digit(1)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_in_milliseconds() {
+        for micros in [0, 1, 45, 999, 1000, 10_020, 12_345_678, u64::MAX] {
+            let mut text = TimingText::default();
+            for _ in 0..3 {
+                text.put(b", upstream;dur=");
+                text.put_millis(Duration::from_micros(micros));
+            }
+            let expected = format!(", upstream;dur={}.{:03}", micros / 1000, micros % 1000).repeat(3);
+            assert_eq!(text.bytes(), expected.as_bytes());
+        }
     }
 }
