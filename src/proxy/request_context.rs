@@ -158,10 +158,10 @@ impl RequestContext<'_> {
         request_usage: bool,
     ) -> (ByteList, Option<&'static str>) {
         let origins = self.snapshot.catalog.registry().origins();
-        let maker = OriginMaker::of(&provider.target.name);
+        let is_maker = |maker| maker == OriginMaker::of(&provider.target.name);
         let is_known = |seal: &[u8]| {
             provider.standing.is_thalweg()
-                || minted::token_of(seal).and_then(|token| origins.find(token)) == Some(maker)
+                || minted::token_of(seal).and_then(|token| origins.find(token)).is_some_and(is_maker)
         };
         let unsealed = match self.payload {
             Payload::Json(_) => own_seals::remove(self.endpoint.dialect(), self.body, &FIND_SEAL, is_known),
