@@ -4,7 +4,14 @@
 //!
 //! Invariant: an attempt only reads the shared context; it returns its findings.
 
-use std::{borrow::Cow, mem::take, sync::Arc};
+use std::{
+    borrow::Cow,
+    future::{Future as _, poll_fn},
+    mem::take,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -168,7 +175,7 @@ impl RequestContext<'_> {
             running.stage.cell().set(Stage::Body);
             self.refuse_beyond(announced.length)?;
             running.body = CollectedFrames::behind(first.into());
-            self.collect(body, &mut running.body, deadline).await.map_err(AttemptError::Fault)?;
+            self.collect(&mut body, &mut running.body, deadline).await.map_err(AttemptError::Fault)?;
             let body = provider.secrets.mask(running.body.take(), Within::Answer);
             if !announced.is_coded && self.is_searched(provider, running.endpoint, body.len()) {
                 let text = body.join();
@@ -347,11 +354,17 @@ impl RequestContext<'_> {
     /// Reads a body to its end, behind the bytes in `frames` and within its limit (S2.9).
     pub(super) async fn collect(
         &self,
-        body: upstream::Body,
+        body: &mut upstream::Body,
         frames: &mut CollectedFrames,
         deadline: Deadline,
     ) -> Result<(), Fault> {
-        let collecting = collect::collect_into(body, frames, self.snapshot.stream.max_response_size);
+        let limit = self.snapshot.stream.max_response_size;
+        let mut collecting = pin!(collect::collect_into(body, frames, limit));
+        // A short answer has come with its head, and needs no timer.
+        let at_once = poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await;
+        if let Poll::Ready(collected) = at_once {
+            return collected;
+        }
         timeout_at(deadline.at, collecting).await.unwrap_or_else(|_| Err(deadline.fault(Stage::Body)))
     }
 }

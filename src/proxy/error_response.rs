@@ -70,10 +70,10 @@ impl RequestContext<'_> {
             limit_headers::write_retry(&mut headers, said.unwrap_or_else(|| class.consequence().rest));
         }
         let body = match rest {
-            ErrorRest::Coming(before, body) => {
+            ErrorRest::Coming(before, mut body) => {
                 let soon = Deadline { at: self.within(ERROR_REST_TIMEOUT, deadline.at), ..deadline };
                 let mut frames = CollectedFrames::behind(before);
-                self.collect(body, &mut frames, soon).await.ok().map(|()| frames.take())
+                self.collect(&mut body, &mut frames, soon).await.ok().map(|()| frames.take())
             }
             ErrorRest::Here(body) => Some(body),
             ErrorRest::Broken => None,

@@ -17,9 +17,9 @@ const LARGE_FRAME: usize = 4 * 1024;
 ///
 /// # Errors
 /// The source's own fault, or that it is larger than `limit`.
-pub async fn collect<S: FrameSource>(source: S, before: ByteList, limit: u64) -> Result<ByteList, Fault> {
+pub async fn collect<S: FrameSource>(mut source: S, before: ByteList, limit: u64) -> Result<ByteList, Fault> {
     let mut frames = CollectedFrames::behind(before);
-    collect_into(source, &mut frames, limit).await?;
+    collect_into(&mut source, &mut frames, limit).await?;
     Ok(frames.take())
 }
 
@@ -29,7 +29,7 @@ pub async fn collect<S: FrameSource>(source: S, before: ByteList, limit: u64) ->
 /// # Errors
 /// The source's own fault, or that it is larger than `limit`.
 pub async fn collect_into<S: FrameSource>(
-    mut source: S,
+    source: &mut S,
     frames: &mut CollectedFrames,
     limit: u64,
 ) -> Result<(), Fault> {
@@ -80,7 +80,9 @@ impl CollectedFrames {
     }
 
     fn flush(&mut self) {
-        self.list.push(self.small.split().freeze());
+        if !self.small.is_empty() {
+            self.list.push(self.small.split().freeze());
+        }
     }
 }
 
