@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
@@ -13,6 +13,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use super::places::Place;
+use crate::http1::ReadBlock;
 
 #[derive(Debug)]
 pub(super) enum ProviderStream {
@@ -47,6 +48,19 @@ impl Io {
     pub(super) fn reset_on_close(&self, resets: bool) {
         let linger = resets.then_some(std::time::Duration::ZERO);
         let _ = socket2::SockRef::from(self.tcp()).set_linger(linger);
+    }
+
+    /// Whether nothing has come on an idle connection: neither its end nor bytes without a request. Nothing
+    /// is woken when it comes, so a plain socket is asked without a waker.
+    pub(super) fn is_quiet(&mut self, block: &ReadBlock) -> bool {
+        match &self.stream {
+            ProviderStream::Plain(stream) => {
+                matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            ProviderStream::Tls(_) => {
+                block.poll_read(self, &mut Context::from_waker(Waker::noop())).is_pending()
+            }
+        }
     }
 
     fn tcp(&self) -> &TcpStream {

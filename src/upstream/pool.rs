@@ -10,7 +10,6 @@ use std::{
     net::IpAddr,
     rc::{Rc, Weak},
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Waker},
 };
 
 use tokio::{
@@ -226,7 +225,7 @@ impl Pool {
     pub(super) fn take(&self, block: &ReadBlock) -> Option<Io> {
         loop {
             let mut idle = self.idle.borrow_mut().pop()?;
-            if idle.since.elapsed() < self.expiry() && is_quiet(&mut idle.io, block) {
+            if idle.since.elapsed() < self.expiry() && idle.io.is_quiet(block) {
                 return Some(idle.io);
             }
         }
@@ -270,9 +269,7 @@ impl Pool {
     pub(super) fn sweep(&self, block: &ReadBlock) {
         let expiry = self.expiry();
         self.multiplexed.sweep(expiry);
-        self.idle
-            .borrow_mut()
-            .retain_mut(|idle| idle.since.elapsed() < expiry && is_quiet(&mut idle.io, block));
+        self.idle.borrow_mut().retain_mut(|idle| idle.since.elapsed() < expiry && idle.io.is_quiet(block));
     }
 }
 
@@ -284,11 +281,6 @@ pub(super) async fn give_up_idle(pool: Weak<Pool>) {
             pool.give_up_idle();
         }
     }
-}
-
-/// Nothing has come on an idle connection: neither its end nor bytes without a request.
-fn is_quiet(io: &mut Io, block: &ReadBlock) -> bool {
-    block.poll_read(io, &mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 /// A connection in use. Dropping it closes the connection; [`PooledConnection::keep`] gives it back.
