@@ -8,8 +8,41 @@ use crate::{
     telemetry::{RequestFacts, RequestOutcome, TokenCounts},
 };
 
+/// The names of models as lists have them. The last one is remembered, because most requests of a batch ask
+/// for the same.
+#[derive(Default)]
+pub(super) struct ListedNames<'a>(Option<ListedName<'a>>);
+
+#[derive(Clone, Copy)]
+struct ListedName<'a> {
+    model: &'a str,
+    provider: &'a str,
+    listed: Option<&'a str>,
+}
+
+impl<'a> ListedNames<'a> {
+    fn of(
+        &mut self,
+        (model, provider): (&'a str, &'a str),
+        config: &'a impl SettlementConfig,
+    ) -> Option<&'a str> {
+        match self.0 {
+            Some(last) if (last.model, last.provider) == (model, provider) => last.listed,
+            _ => {
+                let listed = config.listed_model(model, provider);
+                self.0 = Some(ListedName { model, provider, listed });
+                listed
+            }
+        }
+    }
+}
+
 #[must_use]
-pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig) -> RequestFacts<'a> {
+pub(super) fn of<'a>(
+    completed: &'a Completed,
+    config: &'a impl SettlementConfig,
+    names: &mut ListedNames<'a>,
+) -> RequestFacts<'a> {
     let (record, stats) = (&*completed.record, &completed.record.stats);
     let provider = record.provider.as_deref();
     let tokens = completed.record.counted_usage();
@@ -21,8 +54,9 @@ pub(super) fn of<'a>(completed: &'a Completed, config: &'a impl SettlementConfig
         status,
         provider,
         model: provider.and_then(|provider| {
-            let listed = |name| config.listed_model(name, provider);
-            record.upstream_model.as_deref().and_then(listed).or_else(|| listed(record.model.as_deref()?))
+            let mut listed = |name| names.of((name, provider), config);
+            let of_provider = record.upstream_model.as_deref().and_then(&mut listed);
+            of_provider.or_else(|| listed(record.model.as_deref()?))
         }),
         key: record.key_name.as_deref(),
         attempts: record.attempts,

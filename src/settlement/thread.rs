@@ -121,7 +121,10 @@ impl<C: SettlementConfig> Settlement<C> {
         let RowsInMaking { ids, rows, needed } = making;
         let config = self.config.load();
         let (mut stats, since_start) = self.telemetry.stats.open();
-        batch.iter().for_each(|completed| stats.add(since_start, &fact::of(completed, &**config)));
+        let mut names = fact::ListedNames::default();
+        for completed in &batch {
+            stats.add(since_start, &fact::of(completed, &**config, &mut names));
+        }
         drop(stats);
         let watched = self.telemetry.bus.has_subscribers();
         let (mut left_out, entered, now) = (0, Instant::now(), row::Now::read());
