@@ -31,15 +31,15 @@ pub struct Principal {
     pub meter: Option<Arc<LimitMeter>>,
     /// The meter includes all spending under this id, other processes' too.
     spending_known: AtomicBool,
+    number: u32,
 }
 
 impl Principal {
     /// A number that stands for the key where keys are compared without their names; never 0. FNV-1a of
     /// its id, so that it outlives a reload.
     #[must_use]
-    pub fn number(&self) -> u32 {
-        let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-        self.id.bytes().fold(0x811C_9DC5, step).clamp(1, u32::MAX - 1)
+    pub const fn number(&self) -> u32 {
+        self.number
     }
 
     /// It has a limit that usage counts against.
@@ -62,7 +62,9 @@ impl Principal {
         if let Some(meter) = &meter {
             meter.facts().limits = limits.allowance;
         }
-        Self { id, name, admin, limits, meter, spending_known: AtomicBool::new(false) }
+        let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let number = id.bytes().fold(0x811C_9DC5, step).clamp(1, u32::MAX - 1);
+        Self { id, name, admin, limits, meter, spending_known: AtomicBool::new(false), number }
     }
 
     /// Names its meter among replicas: by its id, or by its secret where others have the same id.
@@ -137,7 +139,7 @@ impl ConfiguredKeys {
                 (!self.0.contains_key(former)).then_some(*known)
             };
             let known = before.0.get(digest).or_else(same_name).filter(|known| known.meter.is_some());
-            let Principal { id, name, admin, limits, meter, spending_known: _ } = &**principal;
+            let Principal { id, name, admin, limits, meter, spending_known: _, number: _ } = &**principal;
             let carried = known.map_or_else(|| meter.clone(), |known| known.meter.clone());
             let carried = Principal::new(Arc::clone(id), Arc::clone(name), *admin, limits.clone(), carried);
             if known.is_some_and(|known| known.id == *id && known.knows_spending()) {

@@ -23,6 +23,9 @@ impl KeyLimits {
     /// a request.
     #[must_use]
     pub fn allow_model(&self, asked: &str, is_provider: impl Fn(&str) -> bool) -> bool {
+        if self.models.is_empty() {
+            return true;
+        }
         let (asked_provider, asked_model) = match asked.split_once('/') {
             Some((provider, model)) => (Some(provider).filter(|name| is_provider(name)), model),
             None => (None, asked),
@@ -33,7 +36,7 @@ impl KeyLimits {
             }
             Some(_) | None => glob::matches(pattern, asked) || glob::matches(pattern, asked_model),
         };
-        self.models.is_empty() || self.models.iter().any(matched)
+        self.models.iter().any(matched)
     }
 }
 
