@@ -2,7 +2,10 @@
 //! and model. Labels are names of the configuration, never a client's text. Their number is limited; beyond
 //! it the label is `other`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use super::{
     exposition::{Buckets, Exposition, MetricKind},
@@ -57,9 +60,34 @@ impl Default for SeriesPair {
     }
 }
 
+impl SeriesPair {
+    fn add(&mut self, facts: &RequestFacts<'_>) {
+        let key = (facts.path, facts.status, facts.outcome.as_str());
+        let known = self.ends.len() < MAX_ENDS || self.ends.contains_key(&key);
+        *self.ends.entry(if known { key } else { (OTHER, 0, facts.outcome.as_str()) }).or_default() += 1;
+        if facts.attempts == 0 {
+            return;
+        }
+        self.total.note(facts.total.as_secs_f64(), 1);
+        if let Some(first_token) = facts.first_token {
+            self.first_token.note(first_token.as_secs_f64(), 1);
+        }
+        for (gap, count) in facts.frame_timings.iter().flat_map(|timings| timings.gaps.iter()) {
+            self.gaps.note(gap.as_secs_f64(), count);
+        }
+        self.tokens.input += facts.tokens.input;
+        self.tokens.output += facts.tokens.output;
+        self.tokens.cached += facts.tokens.cached;
+        self.frames += u64::from(facts.frames);
+        self.bytes += facts.bytes;
+    }
+}
+
 #[derive(Debug)]
 pub struct Series {
-    pairs: BTreeMap<(Arc<str>, Arc<str>), SeriesPair>,
+    /// By provider and model.
+    pairs: BTreeMap<Arc<str>, BTreeMap<Arc<str>, SeriesPair>>,
+    pair_count: usize,
     /// By phase.
     gone: BTreeMap<&'static str, u64>,
     added_first: Buckets,
@@ -70,6 +98,7 @@ impl Default for Series {
     fn default() -> Self {
         Self {
             pairs: BTreeMap::new(),
+            pair_count: 0,
             gone: BTreeMap::new(),
             added_first: Buckets::new(OWN),
             waits: Buckets::new(WAITS),
@@ -88,33 +117,26 @@ impl Series {
         if let Some(waited) = facts.waited {
             self.waits.note(waited.as_secs_f64(), 1);
         }
-        let pair = self.pair(facts.provider.unwrap_or_default(), facts.model.unwrap_or_default());
-        let key = (facts.path, facts.status, facts.outcome.as_str());
-        let known = pair.ends.len() < MAX_ENDS || pair.ends.contains_key(&key);
-        *pair.ends.entry(if known { key } else { (OTHER, 0, facts.outcome.as_str()) }).or_default() += 1;
-        if facts.attempts == 0 {
-            return;
+        let (provider, model) = (facts.provider.unwrap_or_default(), facts.model.unwrap_or_default());
+        match self.pairs.get_mut(provider).and_then(|models| models.get_mut(model)) {
+            Some(pair) => pair.add(facts),
+            None => self.new_pair(provider, model).add(facts),
         }
-        pair.total.note(facts.total.as_secs_f64(), 1);
-        if let Some(first_token) = facts.first_token {
-            pair.first_token.note(first_token.as_secs_f64(), 1);
-        }
-        for (gap, count) in facts.frame_timings.iter().flat_map(|timings| timings.gaps.iter()) {
-            pair.gaps.note(gap.as_secs_f64(), count);
-        }
-        pair.tokens.input += facts.tokens.input;
-        pair.tokens.output += facts.tokens.output;
-        pair.tokens.cached += facts.tokens.cached;
-        pair.frames += u64::from(facts.frames);
-        pair.bytes += facts.bytes;
     }
 
-    fn pair(&mut self, provider: &str, model: &str) -> &mut SeriesPair {
-        let mut key = (provider.into(), model.into());
-        if self.pairs.len() >= MAX_SERIES && !self.pairs.contains_key(&key) {
-            key = (OTHER.into(), OTHER.into());
-        }
-        self.pairs.entry(key).or_default()
+    /// The pair of labels that no request has had, or `other`.
+    fn new_pair(&mut self, provider: &str, model: &str) -> &mut SeriesPair {
+        let (provider, model) = if self.pair_count < MAX_SERIES { (provider, model) } else { (OTHER, OTHER) };
+        let place = self.pairs.entry(provider.into()).or_default().entry(model.into());
+        self.pair_count += usize::from(matches!(place, Entry::Vacant(_)));
+        place.or_default()
+    }
+
+    /// The pairs with their labels.
+    fn all(&self) -> impl Iterator<Item = ((&str, &str), &SeriesPair)> {
+        self.pairs
+            .iter()
+            .flat_map(|(provider, models)| models.iter().map(|(model, pair)| ((&**provider, &**model), pair)))
     }
 
     pub fn write(&self, page: &mut Exposition) {
@@ -138,7 +160,7 @@ impl Series {
     fn write_counters(&self, page: &mut Exposition) {
         let help = "Requests that have ended, by route, provider, model, status and outcome.";
         let mut family = page.family("thalweg_requests_total", MetricKind::Counter, help);
-        for ((provider, model), pair) in &self.pairs {
+        for ((provider, model), pair) in self.all() {
             for ((path, status, outcome), count) in &pair.ends {
                 let mut digits = itoa::Buffer::new();
                 let status = digits.format(*status);
@@ -198,8 +220,8 @@ impl Series {
 
     /// The pairs of requests that reached a provider, with their labels.
     fn attempted(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &SeriesPair)> {
-        let attempted = self.pairs.iter().filter(|((provider, _), _)| !provider.is_empty());
-        attempted.map(|((provider, model), pair)| ([("provider", &**provider), ("model", &**model)], pair))
+        let attempted = self.all().filter(|((provider, _), _)| !provider.is_empty());
+        attempted.map(|((provider, model), pair)| ([("provider", provider), ("model", model)], pair))
     }
 }
 
@@ -218,9 +240,9 @@ mod tests {
         for status in 100..600 {
             series.add(&RequestFacts { status, ..done() });
         }
-        assert_eq!(series.pairs.len(), MAX_SERIES + 1);
-        assert!(series.pairs.values().all(|pair| pair.ends.len() <= MAX_ENDS + 4));
-        let total: u64 = series.pairs.values().flat_map(|pair| pair.ends.values()).sum();
+        assert_eq!((series.all().count(), series.pair_count), (MAX_SERIES + 1, MAX_SERIES + 1));
+        assert!(series.all().all(|(_, pair)| pair.ends.len() <= MAX_ENDS + 4));
+        let total: u64 = series.all().flat_map(|(_, pair)| pair.ends.values()).sum();
         assert_eq!(total, 2 * MAX_SERIES as u64 + 500, "nothing is lost");
     }
 }
