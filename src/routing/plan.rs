@@ -98,9 +98,10 @@ impl Alternatives {
         self.first().is_none()
     }
 
-    pub(super) fn take_first(&mut self) -> Option<Endpoint> {
-        self.0.rotate_left(1);
-        self.0.last_mut().and_then(Option::take)
+    pub(super) const fn take_first(&mut self) -> Option<Endpoint> {
+        let [first, second, third] = self.0;
+        self.0 = [second, third, None];
+        first
     }
 }
 
