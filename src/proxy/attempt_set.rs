@@ -1,6 +1,6 @@
 //! The attempts of one request that run at once, on the worker of the request. The first one runs in a place
-//! that the caller gives, so that one attempt at a time allocates nothing. An attempt that is dropped closes
-//! its connection or resets its stream.
+//! that the caller gives, so that a request with one attempt allocates nothing. An attempt that is dropped
+//! closes its connection or resets its stream.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,19 +18,20 @@ pub(super) struct AttemptSet<'p, T, F> {
 }
 
 impl<'p, T, F: Future> AttemptSet<'p, T, F> {
-    /// `place`: where the first attempt runs.
-    pub(super) const fn new(place: Pin<&'p mut Option<F>>) -> Self {
-        Self { first: None, place, more: Vec::new() }
+    /// The attempt in `place`, if there is one, with its description. It is built there, because its future
+    /// is large and would be copied.
+    pub(super) const fn new(first: Option<T>, place: Pin<&'p mut Option<F>>) -> Self {
+        Self { first, place, more: Vec::new() }
     }
 
     /// Adds an attempt, which begins with the next call of [`AttemptSet::next`].
-    pub(super) fn add(&mut self, description: T, attempt: F) {
-        if self.first.is_none() {
-            self.place.set(Some(attempt));
-            self.first = Some(description);
-        } else {
-            self.more.push((description, Box::pin(attempt)));
-        }
+    pub(super) fn add(&mut self, description: T, attempt: Pin<Box<F>>) {
+        self.more.push((description, attempt));
+    }
+
+    /// None runs.
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.is_empty()
     }
 
     /// The next attempt that ends. Waits for ever when none runs.
@@ -85,18 +86,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_quickest_is_first_and_the_rest_are_dropped() {
         let held = Rc::new(());
-        let place = pin!(None);
-        let mut running = AttemptSet::new(place);
-        for (description, millis) in [(1, 30), (2, 10), (3, 20)] {
-            running.add(description, after(millis, Rc::clone(&held)));
+        let place = pin!(Some(after(30, Rc::clone(&held))));
+        let mut running = AttemptSet::new(Some(1), place);
+        for (description, millis) in [(2, 10), (3, 20)] {
+            running.add(description, Box::pin(after(millis, Rc::clone(&held))));
         }
         assert_eq!(running.next().await, (2, 10));
-        running.add(4, after(1, Rc::clone(&held)));
+        running.add(4, Box::pin(after(1, Rc::clone(&held))));
         assert_eq!(running.next().await, (4, 1));
         let mut left: Vec<_> = running.cancel().collect();
         left.sort_unstable();
-        assert_eq!((left, Rc::strong_count(&held)), (vec![1, 3], 1));
-        running.add(5, after(1, held));
+        assert_eq!((left, Rc::strong_count(&held), running.is_empty()), (vec![1, 3], 1, true));
+        running.add(5, Box::pin(after(1, held)));
+        assert!(!running.is_empty());
         assert_eq!(running.next().await, (5, 1));
+        assert!(running.is_empty());
     }
 }

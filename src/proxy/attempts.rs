@@ -49,15 +49,22 @@ pub(super) async fn run_attempts<'c>(
     recorder: &mut AttemptRecorder<'_>,
     mut now: Moment,
 ) -> Result<ChosenAnswer<'c>, Box<Refusal>> {
-    let first = pin!(None);
-    let mut running = AttemptSet::new(first);
+    let first = match plan.next(now) {
+        Action::Start(attempt) => Some((recorder.begin(&attempt)?, attempt)),
+        // The plan says the same again.
+        Action::Wait(_) | Action::Done => None,
+    };
+    let place = pin!(first.as_ref().map(|(provider, attempt)| {
+        context.attempt(provider, (attempt.candidate.model, attempt.candidate.endpoint))
+    }));
+    let mut running = AttemptSet::new(first.map(|(_, attempt)| attempt), place);
     let mut failures = FailedAttempts::default();
     loop {
         let until = match plan.next(now) {
             Action::Start(attempt) => {
                 let provider = recorder.begin(&attempt)?;
                 let at = (attempt.candidate.model, attempt.candidate.endpoint);
-                running.add(attempt, context.attempt(provider, at));
+                running.add(attempt, Box::pin(context.attempt(provider, at)));
                 continue;
             }
             Action::Wait(until) => until,
@@ -126,6 +133,9 @@ async fn cancel_slower<'c, F: Future>(
     plan: &mut AttemptPlan<'c>,
     recorder: &mut AttemptRecorder<'_>,
 ) {
+    if running.is_empty() {
+        return;
+    }
     let mut resets = false;
     for attempt in running.cancel() {
         resets |= recorder.cancelled(&attempt);
