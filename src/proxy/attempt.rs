@@ -116,7 +116,9 @@ impl RequestContext<'_> {
             content_type: self.content_type(),
         };
         tracing::debug!(id = %self.id, provider = %target.name, "connecting");
-        let sent = self.upstream.send_noting(target, &request, body, deadline, running.stage.cell()).await;
+        let stage = running.stage.cell();
+        // In their places, because an `await` of the futures themselves would copy them.
+        let sent = pin!(self.upstream.send_noting(target, &request, body, deadline, stage)).await;
         let response = sent.map_err(AttemptError::Fault)?;
         tracing::debug!(
             id = %self.id, provider = %target.name, status = response.status.as_u16(),
@@ -124,7 +126,7 @@ impl RequestContext<'_> {
             // The deadline counts from the beginning of the attempt.
             latency_ms = (deadline.at - timeout).elapsed().as_secs_f64() * 1e3, "connected"
         );
-        self.judge(running, response, provider, (deadline, translation)).await
+        pin!(self.judge(running, response, provider, (deadline, translation))).await
     }
 
     async fn judge(

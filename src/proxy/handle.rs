@@ -1,7 +1,7 @@
 //! The life of a completion request, from first line to last: key, body, envelope, limits, plan, attempts,
 //! commit. Each step may end it with a refusal; the record of the request is written on the way.
 
-use std::sync::Arc;
+use std::{future::Future, pin::pin, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -48,29 +48,36 @@ pub struct Addressed<'a> {
 impl Gateway {
     /// Answers one completion. Dropping the future before the head, or the body after it, completes the
     /// request: its client has left.
-    pub async fn complete(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep its arguments twice in its future, and copy them"
+    )]
+    pub fn complete(
         &self,
         mut call: Call,
         head: &mut RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
-    ) -> HandlerResponse<Body> {
-        let snapshot = self.snapshot.load_full();
-        self.trace(&mut call, head);
-        let mut outcome = match accept(&snapshot, head, |_| true) {
-            Ok((principal, shown)) => {
-                let owner = (principal, Some(shown));
-                self.answer(&mut call, &snapshot, owner, head, body, addressed).await
+    ) -> impl Future<Output = HandlerResponse<Body>> {
+        async move {
+            let snapshot = self.snapshot.load_full();
+            self.trace(&mut call, head);
+            let mut outcome = match accept(&snapshot, head, |_| true) {
+                Ok((principal, shown)) => {
+                    let owner = (principal, Some(shown));
+                    // In its place, because an `await` of the future itself would copy it.
+                    pin!(self.answer(&mut call, &snapshot, owner, head, body, addressed)).await
+                }
+                Err(refusal) => Err(refusal),
+            };
+            if snapshot.compression.answers
+                && let Ok(answer @ (Answer::Whole(..) | Answer::Cached(_))) = outcome
+            {
+                // Boxed: it must not enlarge the future of every request.
+                outcome = Ok(Box::pin(answer.compress(&mut call, snapshot.compression, &head.headers)).await);
             }
-            Err(refusal) => Err(refusal),
-        };
-        if snapshot.compression.answers
-            && let Ok(answer @ (Answer::Whole(..) | Answer::Cached(_))) = outcome
-        {
-            // Boxed: it must not enlarge the future of every request.
-            outcome = Ok(Box::pin(answer.compress(&mut call, snapshot.compression, &head.headers)).await);
+            self.finish(call, &snapshot, head, outcome)
         }
-        self.finish(call, &snapshot, head, outcome)
     }
 
     /// As [`Gateway::complete`], for a key that is known without its secret.

@@ -31,7 +31,7 @@
 //! - [`fault`]: the error that a client is given
 //! - [`snapshot`]: the configuration that a request is served by
 
-use std::{cell::RefCell, fmt, net::IpAddr, rc::Rc, sync::Arc};
+use std::{cell::RefCell, fmt, future::Future, net::IpAddr, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwap;
 
@@ -188,6 +188,11 @@ impl Gateway {
             &self.completions,
             self.gauges.requests.hold(),
         )
+    }
+
+    /// See [`page_session::refresh`].
+    pub fn refreshed_session(&self, head: &RequestHead) -> Option<impl Future<Output = ()> + use<>> {
+        page_session::refresh(&self.snapshot.load(), head)
     }
 
     #[must_use]

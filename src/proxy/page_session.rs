@@ -61,7 +61,7 @@ fn counts(head: &RequestHead) -> bool {
 
 /// Asks the other replicas for the sessions of a request for which one counts. `None`: there is nothing to
 /// ask.
-pub fn refresh(snapshot: &Snapshot, head: &RequestHead) -> Option<impl Future<Output = ()>> {
+pub fn refresh(snapshot: &Snapshot, head: &RequestHead) -> Option<impl Future<Output = ()> + use<>> {
     let asks =
         snapshot.sessions.are_shared() && session_cookies(&head.headers).next().is_some() && counts(head);
     asks.then(|| {

@@ -3,7 +3,7 @@
 //! pool only after a complete response.
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::{Future, poll_fn},
     io::IoSlice,
     pin::Pin,
     rc::Rc,
@@ -37,25 +37,43 @@ const MAX_SLICES: usize = 8;
 const MAX_INTERIM: u8 = 8;
 
 /// Sends one request and waits for the head of its response. Dropping the future closes the connection.
-pub(super) async fn exchange(
+// No `async fn`, because its future would keep the arguments twice, and copy them.
+pub(super) fn exchange(
     mut connection: PooledConnection,
     block: &Rc<ReadBlock>,
     head: Bytes,
-    body: ByteList,
+    mut body: ByteList,
     write_timeout: Duration,
-) -> Result<(StatusCode, HeaderFields, Body), Fault> {
-    let exchange = H1Exchange::new(&mut connection, block, (head, body), write_timeout);
-    let (head, rest, unsent) = exchange.run().await?;
-    let body = Body::new(connection, &head, (rest, unsent), Rc::clone(block));
-    Ok((head.status, head.headers, body))
+) -> impl Future<Output = Result<(StatusCode, HeaderFields, Body), Fault>> {
+    body.push_front(head);
+    let mut out = Outgoing { bytes: body, needs_flush: true, wrote: false, waits: false, failed: false };
+    async move {
+        let (mut head, rest) = {
+            let mut exchange = H1Exchange {
+                connection: &mut connection,
+                block,
+                out: &mut out,
+                input: BytesMut::new(),
+                interim: 0,
+                write_timeout,
+                write_timer: None,
+            };
+            poll_fn(|cx| exchange.poll(cx)).await?
+        };
+        let may_send_on = head.status.is_success() && !out.failed;
+        head.keep_alive &= may_send_on || out.is_done();
+        let unsent = (may_send_on && !out.is_done()).then(|| Box::new(out));
+        let body = Body::new(connection, &head, (rest, unsent), Rc::clone(block));
+        Ok((head.status, head.headers, body))
+    }
 }
 
 /// One request and the head of its response. A response that comes before all of `out` was sent is a refusal,
 /// which needs no more of it, or a success of a provider that responds while it reads, which does.
-pub(super) struct H1Exchange<'a> {
+struct H1Exchange<'a> {
     connection: &'a mut PooledConnection,
     block: &'a ReadBlock,
-    out: Outgoing,
+    out: &'a mut Outgoing,
     input: BytesMut,
     interim: u8,
     write_timeout: Duration,
@@ -63,35 +81,7 @@ pub(super) struct H1Exchange<'a> {
     write_timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<'a> H1Exchange<'a> {
-    pub(super) fn new(
-        connection: &'a mut PooledConnection,
-        block: &'a ReadBlock,
-        (head, mut body): (Bytes, ByteList),
-        write_timeout: Duration,
-    ) -> Self {
-        body.push_front(head);
-        Self {
-            connection,
-            block,
-            out: Outgoing { bytes: body, needs_flush: true, wrote: false, waits: false, failed: false },
-            input: BytesMut::new(),
-            interim: 0,
-            write_timeout,
-            write_timer: None,
-        }
-    }
-
-    /// The head, the bytes that came with it, and the part of the request that is still to be sent. Dropping
-    /// the future leaves the connection unusable.
-    pub(super) async fn run(mut self) -> Result<(ResponseHead, BytesMut, Option<Box<Outgoing>>), Fault> {
-        let (mut head, rest) = poll_fn(|cx| self.poll(cx)).await?;
-        let may_send_on = head.status.is_success() && !self.out.failed;
-        head.keep_alive &= may_send_on || self.out.is_done();
-        let unsent = (may_send_on && !self.out.is_done()).then(|| Box::new(self.out));
-        Ok((head, rest, unsent))
-    }
-
+impl H1Exchange<'_> {
     /// Once the request has been sent in part, reads before it sends more: the response may have come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
         let begun = self.out.waits;

@@ -4,6 +4,8 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::Future,
+    pin::pin,
     rc::Rc,
 };
 
@@ -83,76 +85,90 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::send`].
-    pub async fn send_noting(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep its arguments twice in its future, and copy them"
+    )]
+    pub fn send_noting(
         &self,
         target: &Target,
         request: &Request<'_>,
         body: ByteList,
         deadline: Deadline,
         stage: &Cell<Stage>,
-    ) -> Result<Response, Fault> {
-        let start = Instant::now();
-        let pool = self.pool(target);
-        let Inner { block, tasks, .. } = &*self.0;
-        let (connection, reused) = pool.acquire(target, block, tasks, (true, stage)).await?;
-        stage.set(Stage::Head);
-        let connected_after = start.elapsed();
-        let multiplexed = connection.multiplexed();
-        let again = body.clone();
-        match self.exchange(connection, (target, request, body), deadline, connected_after).await {
-            Err(fault)
-                if may_replace(
-                    &fault,
-                    reused && start.elapsed() - connected_after < STALE_LIMIT
-                        || multiplexed.is_some_and(|connection| connection.was_silent()),
-                ) =>
-            {
-                let (connection, _) = pool.acquire(target, block, tasks, (false, stage)).await?;
-                stage.set(Stage::Head);
-                let connected_after = start.elapsed();
-                self.exchange(connection, (target, request, again), deadline, connected_after).await
-            }
-            outcome => {
-                // Connections to the same address often die together, and silently.
-                if let Err(Fault { kind: FaultKind::Timeout(..), .. }) = outcome
-                    && reused
+    ) -> impl Future<Output = Result<Response, Fault>> {
+        async move {
+            let start = Instant::now();
+            let pool = self.pool(target);
+            let Inner { block, tasks, .. } = &*self.0;
+            let (connection, reused) = pool.acquire(target, block, tasks, (true, stage)).await?;
+            stage.set(Stage::Head);
+            let connected_after = start.elapsed();
+            let multiplexed = connection.multiplexed();
+            let again = body.clone();
+            match pin!(self.exchange(connection, (target, request, body), deadline, connected_after)).await {
+                Err(fault)
+                    if may_replace(
+                        &fault,
+                        reused && start.elapsed() - connected_after < STALE_LIMIT
+                            || multiplexed.is_some_and(|connection| connection.was_silent()),
+                    ) =>
                 {
-                    pool.forget_older(start);
+                    let (connection, _) = pool.acquire(target, block, tasks, (false, stage)).await?;
+                    stage.set(Stage::Head);
+                    let connected_after = start.elapsed();
+                    self.exchange(connection, (target, request, again), deadline, connected_after).await
                 }
-                outcome
+                outcome => {
+                    // Connections to the same address often die together, and silently.
+                    if let Err(Fault { kind: FaultKind::Timeout(..), .. }) = outcome
+                        && reused
+                    {
+                        pool.forget_older(start);
+                    }
+                    outcome
+                }
             }
         }
     }
 
-    async fn exchange(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep its arguments twice in its future, and copy them"
+    )]
+    fn exchange(
         &self,
         connection: UpstreamConnection,
         (target, request, body): (&Target, &Request<'_>, ByteList),
         deadline: Deadline,
         connected_after: Duration,
-    ) -> Result<Response, Fault> {
-        let outcome = match connection {
-            UpstreamConnection::H1(connection) => {
-                let head = write_request(target, request, body.len());
-                timeout_at(
-                    deadline.at,
-                    h1::exchange(connection, &self.0.block, head, body, target.write_timeout),
-                )
-                .await
-                .map(|outcome| outcome.map(|(status, headers, body)| (status, headers, Body::H1(body))))
-            }
-            UpstreamConnection::H2(connection) => {
-                let Ok(head) = build_request(target, request, body.len()) else {
-                    connection.release();
-                    return Err(unsendable());
-                };
-                timeout_at(deadline.at, connection.exchange(head, body, deadline, target.write_timeout))
-                    .await
-                    .map(|outcome| outcome.map(|(status, headers, body)| (status, headers, Body::H2(body))))
-            }
-        };
-        let (status, headers, body) = outcome.unwrap_or_else(|_| Err(deadline.fault(Stage::Head)))?;
-        Ok(Response { status, headers, body, connected_after })
+    ) -> impl Future<Output = Result<Response, Fault>> {
+        async move {
+            let write_timeout = target.write_timeout;
+            let outcome = match connection {
+                UpstreamConnection::H1(connection) => {
+                    let head = write_request(target, request, body.len());
+                    // In a place of its own, because `timeout_at` would copy it.
+                    let exchange = pin!(h1::exchange(connection, &self.0.block, head, body, write_timeout));
+                    timeout_at(deadline.at, exchange).await.map(|outcome| {
+                        let (status, headers, body) = outcome?;
+                        Ok(Response { status, headers, body: Body::H1(body), connected_after })
+                    })
+                }
+                UpstreamConnection::H2(connection) => {
+                    let Ok(head) = build_request(target, request, body.len()) else {
+                        connection.release();
+                        return Err(unsendable());
+                    };
+                    let exchange = connection.exchange(head, body, deadline, write_timeout);
+                    timeout_at(deadline.at, exchange).await.map(|outcome| {
+                        let (status, headers, body) = outcome?;
+                        Ok(Response { status, headers, body: Body::H2(body), connected_after })
+                    })
+                }
+            };
+            outcome.unwrap_or_else(|_| Err(deadline.fault(Stage::Head)))
+        }
     }
 
     /// Opens a connection to `target` for a later request, unless one is idle. `true`: it did.

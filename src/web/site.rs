@@ -3,7 +3,7 @@
 //!
 //! Invariant: a [`Call`] is opened for every request, so every request has a completion.
 
-use std::{fmt, net::IpAddr, rc::Rc};
+use std::{fmt, future::Future, net::IpAddr, pin::pin, rc::Rc};
 
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -26,7 +26,7 @@ use crate::{
     cluster::DocumentBoard,
     exchange::{Outcome, RunningBoard},
     ledger::LedgerReader,
-    proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path, page_session},
+    proxy::{Addressed, Call, Gateway, Incoming, Refusal, admission::admit, gemini_path},
     telemetry::Telemetry,
     upstream::Target,
     wire::Dialect,
@@ -90,59 +90,67 @@ impl Site {
 
     /// Answers one request. If the future is dropped before the head, or the body after it, the request
     /// completes as one that its client left.
-    pub async fn answer(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep its arguments twice in its future, and copy them"
+    )]
+    pub fn answer(
         self: Rc<Self>,
         mut head: RequestHead,
         body: impl Incoming,
         peer: Option<IpAddr>,
-    ) -> HandlerResponse<Body> {
-        let found = routes::find(head.uri.path()).filter(|found| self.has(found.route));
-        let route = RouteMatch::recorded(found, &head.method);
-        let dialect = RouteMatch::dialect(found, head.uri.path());
-        let dialect = if is_googles_client(dialect, found, &head) { Dialect::Gemini } else { dialect };
-        if dialect == Dialect::Gemini {
-            credential::present_parameter(&mut head.headers, head.uri.query());
-        }
-        let call = self.gateway.open(&head, peer, route, dialect);
-        if head.method == Method::OPTIONS {
-            let headers = allow_preflight(&head.headers);
-            let response = call.whole(StatusCode::NO_CONTENT, headers, ByteList::new(), Outcome::Complete);
-            return response.map(Body::from);
-        }
-        let found = match self.accept(found, &head) {
-            Ok(found) => found,
-            Err(refusal) => return call.refuse(&refusal).map(Body::from),
-        };
-        if let Some(refreshed) = page_session::refresh(&self.gateway.snapshot(), &head) {
-            Box::pin(refreshed).await;
-        }
-        match found.route.operation {
-            Operation::Complete { endpoint, asgi } => {
-                let model = found.model();
-                let addressed =
-                    Addressed { endpoint, asgi, model: model.as_deref(), rest: "", streams: None };
-                self.gateway.complete(call, &mut head, body, addressed).await.map(Body::from)
+    ) -> impl Future<Output = HandlerResponse<Body>> {
+        async move {
+            let found = routes::find(head.uri.path()).filter(|found| self.has(found.route));
+            let route = RouteMatch::recorded(found, &head.method);
+            let dialect = RouteMatch::dialect(found, head.uri.path());
+            let dialect = if is_googles_client(dialect, found, &head) { Dialect::Gemini } else { dialect };
+            if dialect == Dialect::Gemini {
+                credential::present_parameter(&mut head.headers, head.uri.query());
             }
-            Operation::Generate { streams } => {
-                Box::pin(self.generate(call, (found.model(), streams), head, body)).await
+            let call = self.gateway.open(&head, peer, route, dialect);
+            if head.method == Method::OPTIONS {
+                let headers = allow_preflight(&head.headers);
+                let response =
+                    call.whole(StatusCode::NO_CONTENT, headers, ByteList::new(), Outcome::Complete);
+                return response.map(Body::from);
             }
-            Operation::Batch => Box::pin(self.batch(call, head, body)).await,
-            Operation::Managed(page) => {
-                let rest = found.rest.to_owned();
-                Box::pin(self.managed((page, &rest), call, head, body)).await
+            let found = match self.accept(found, &head) {
+                Ok(found) => found,
+                Err(refusal) => return call.refuse(&refusal).map(Body::from),
+            };
+            if let Some(refreshed) = self.gateway.refreshed_session(&head) {
+                Box::pin(refreshed).await;
             }
-            Operation::Stored(page) => {
-                let rest = found.rest.to_owned();
-                Box::pin(self.stored((page, rest), call, head, body)).await
+            match found.route.operation {
+                Operation::Complete { endpoint, asgi } => {
+                    let model = found.model();
+                    let addressed =
+                        Addressed { endpoint, asgi, model: model.as_deref(), rest: "", streams: None };
+                    // In its place, because an `await` of the future itself would copy it.
+                    pin!(self.gateway.complete(call, &mut head, body, addressed)).await.map(Body::from)
+                }
+                Operation::Generate { streams } => {
+                    Box::pin(self.generate(call, (found.model(), streams), head, body)).await
+                }
+                Operation::Batch => Box::pin(self.batch(call, head, body)).await,
+                Operation::Managed(page) => {
+                    let rest = found.rest.to_owned();
+                    Box::pin(self.managed((page, &rest), call, head, body)).await
+                }
+                Operation::Stored(page) => {
+                    let rest = found.rest.to_owned();
+                    Box::pin(self.stored((page, rest), call, head, body)).await
+                }
+                Operation::Forward(endpoint) => {
+                    let (model, rest) = (found.model(), found.rest.to_owned());
+                    let model = model.as_deref();
+                    let addressed = Addressed { endpoint, asgi: false, model, rest: &rest, streams: None };
+                    Box::pin(self.gateway.forward(call, &mut head, body, addressed)).await.map(Body::from)
+                }
+                // Boxed: rare requests must not enlarge the future of every request.
+                Operation::Page(page) => Box::pin(self.page(page, call, found, &head)).await,
             }
-            Operation::Forward(endpoint) => {
-                let (model, rest) = (found.model(), found.rest.to_owned());
-                let model = model.as_deref();
-                let addressed = Addressed { endpoint, asgi: false, model, rest: &rest, streams: None };
-                Box::pin(self.gateway.forward(call, &mut head, body, addressed)).await.map(Body::from)
-            }
-            // Boxed: rare requests must not enlarge the future of every request.
-            Operation::Page(page) => Box::pin(self.page(page, call, found, &head)).await,
         }
     }
 
