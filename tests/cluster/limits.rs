@@ -97,7 +97,8 @@ pub async fn flood_by(
         tasks.push(tokio::spawn(async move {
             let mut client = crate::client::Client::connect(Version::H1, address).await;
             let mut counts = [0; 3];
-            while Instant::now() < ends {
+            // One at least, however late it begins.
+            loop {
                 let answer = client.send(call()).await;
                 let kind = match answer.status.as_u16() {
                     200 => 0,
@@ -110,8 +111,10 @@ pub async fn flood_by(
                     // As a client that waits before it tries again.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
+                if Instant::now() >= ends {
+                    return counts;
+                }
             }
-            counts
         }));
     }
     let mut sums = [0; 3];
