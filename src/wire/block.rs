@@ -3,8 +3,9 @@
 //! Joins several `data` lines, up to a limit. A single `data` line, the usual case, is a slice of the input
 //! and is not copied. Ignores `id`, `retry` and unknown fields.
 
-/// Bytes of one event that are kept across frames, and bytes of joined `data` lines.
-pub(super) const MAX_CARRY: usize = 64 * 1024;
+/// Bytes of one event that are kept across frames, and bytes of joined `data` lines. The event that ends an
+/// answer repeats its text and an agent's instructions and tools, and has its usage.
+pub(super) const MAX_CARRY: usize = 1024 * 1024;
 
 use memchr::memchr2;
 

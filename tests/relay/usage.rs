@@ -27,6 +27,37 @@ fn without_usage() -> Bytes {
     [delta("one"), delta(" two"), DONE.into()].concat().into()
 }
 
+/// The event that ends an answer may repeat a long request.
+#[tokio::test]
+async fn the_usage_of_a_long_event_counts() {
+    let instructions = "i".repeat(500_000);
+    let completed = json!({"type": "response.completed", "response": {
+        "id": "resp_1", "object": "response", "status": "completed", "instructions": instructions, "output": [],
+        "usage": {"input_tokens": 50_000, "output_tokens": 3_000, "total_tokens": 53_000},
+    }});
+    let text = r#"{"type":"response.output_text.delta","delta":"hello"}"#;
+    let stream = format!(
+        "event: response.output_text.delta\ndata: {text}\n\nevent: response.completed\ndata: {completed}\n\n"
+    );
+    for (speaks, version) in PAIRS {
+        let upstream = Upstream::always(speaks, script::sse(stream.clone()));
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(version).await;
+        let call = Call::post("/v1/responses", r#"{"model":"m","input":"hi","stream":true}"#);
+        let id = call.id();
+        let received = client.send(call).await.collect().await;
+        assert!(received.complete && received.bytes() == stream.as_bytes());
+        let line = journal::closing(&id).await;
+        assert_eq!(
+            (&line["input_tokens"], &line["output_tokens"]),
+            (&50_000.into(), &3_000.into()),
+            "{line}"
+        );
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// The client does not request usage: the gateway does, and the client does not see the chunk.
 #[tokio::test]
 async fn requested_and_removed() {
