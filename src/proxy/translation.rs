@@ -237,7 +237,7 @@ impl Translation {
 
 /// The counts of a provider as an answer in the client's dialect has them.
 fn counts_for(client: ApiDialect, tokens: TokenUsage) -> Usage {
-    let TokenUsage { input, cache_read, cache_write, output, reasoning } = tokens;
+    let TokenUsage { input, cache_read, cache_write, cache_write_1h, output, reasoning } = tokens;
     let cached = if client == ApiDialect::Messages { cache_read.saturating_add(cache_write) } else { 0 };
     let count = |tokens: u64| Some(tokens.min(MAX_COUNT));
     Usage {
@@ -245,7 +245,7 @@ fn counts_for(client: ApiDialect, tokens: TokenUsage) -> Usage {
         output: count(output),
         cached: count(cache_read),
         cache_write: count(cache_write),
-        cache_write_1h: None,
+        cache_write_1h: count(cache_write_1h),
         reasoning: count(reasoning),
     }
 }
@@ -386,6 +386,24 @@ fn translate(translator: &mut StreamTranslator, event: &Event<'_>, client: ApiDi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_are_those_of_the_clients_dialect() {
+        let tokens = TokenUsage {
+            input: 303,
+            cache_write: 300,
+            cache_write_1h: 200,
+            output: 9,
+            ..TokenUsage::default()
+        };
+        for (client, input) in [(ApiDialect::Messages, 3), (ApiDialect::ChatCompletions, 303)] {
+            let counts = counts_for(client, tokens);
+            assert_eq!(
+                (counts.input, counts.cache_write, counts.cache_write_1h),
+                (Some(input), Some(300), Some(200))
+            );
+        }
+    }
 
     #[test]
     fn a_host_gets_the_forms_that_it_takes() {

@@ -165,5 +165,6 @@ pub(super) fn usage(usage: Json<'_>) -> Option<TokenUsage> {
     // total is left over.
     let beside_input = usage.count("total_tokens").map_or(0, |total| total.saturating_sub(input));
     let output = output.max(beside_input);
-    (input > 0 || output > 0).then_some(TokenUsage { input, cache_read, cache_write, output, reasoning })
+    let usage = TokenUsage { input, cache_read, cache_write, cache_write_1h: 0, output, reasoning };
+    (input > 0 || output > 0).then_some(usage)
 }

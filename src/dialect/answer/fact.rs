@@ -96,6 +96,8 @@ pub struct TokenUsage {
     pub input: u64,
     pub cache_read: u64,
     pub cache_write: u64,
+    /// The part of them that the cache keeps for an hour, which costs more.
+    pub cache_write_1h: u64,
     pub output: u64,
     pub reasoning: u64,
 }

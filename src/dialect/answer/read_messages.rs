@@ -202,6 +202,8 @@ impl MessagesReader {
         let later = |name: &str, known: u64| usage.count(name).unwrap_or(0).max(known);
         let cache_read = later("cache_read_input_tokens", known.cache_read);
         let cache_write = later("cache_creation_input_tokens", known.cache_write);
+        let kept_for_an_hour =
+            usage.member("cache_creation").and_then(|parts| parts.count("ephemeral_1h_input_tokens"));
         let beside = known.input.saturating_sub(known.cache_read.saturating_add(known.cache_write));
         let fresh = later("input_tokens", beside);
         let reasoning = usage.member("output_tokens_details").and_then(|details| {
@@ -211,6 +213,7 @@ impl MessagesReader {
             input: fresh.saturating_add(cache_read).saturating_add(cache_write),
             cache_read,
             cache_write,
+            cache_write_1h: kept_for_an_hour.unwrap_or(0).max(known.cache_write_1h),
             output: later("output_tokens", known.output),
             reasoning: reasoning.unwrap_or(known.reasoning),
         };

@@ -246,6 +246,7 @@ fn usage(usage: Json<'_>) -> Option<TokenUsage> {
         input: usage.count("input_tokens")?,
         cache_read: detail("input_tokens_details", "cached_tokens").unwrap_or(0),
         cache_write: detail("input_tokens_details", "cache_write_tokens").unwrap_or(0),
+        cache_write_1h: 0,
         output: usage.count("output_tokens").unwrap_or(0),
         reasoning: detail("output_tokens_details", "reasoning_tokens").unwrap_or(0),
     })

@@ -30,6 +30,23 @@ const ANSWER: [&str; 22] = [
 
 const OTHERS: [ApiDialect; 3] = [ApiDialect::Responses, ApiDialect::ChatCompletions, ApiDialect::Gemini];
 
+/// A cache that keeps for an hour costs more; a later count of the whole takes nothing back.
+#[test]
+fn tokens_that_a_cache_keeps_for_an_hour_are_known() {
+    let usage = r#"{"input_tokens":3,"cache_creation_input_tokens":300,"output_tokens":1,
+        "cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200}}"#;
+    let start = format!(r#"{{"type":"message_start","message":{{"usage":{usage}}}}}"#);
+    let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}"#;
+    for to in OTHERS {
+        let mut translator = StreamTranslator::new(ApiDialect::Messages, to, context(), "r", 1);
+        for event in [&start, delta] {
+            translator.event(None, event.as_bytes(), &mut Vec::new());
+        }
+        let usage = translator.usage().unwrap();
+        assert_eq!((usage.input, usage.cache_write, usage.cache_write_1h, usage.output), (303, 300, 200, 9));
+    }
+}
+
 #[test]
 fn all_is_passed() {
     for to in OTHERS {
