@@ -24,6 +24,7 @@ pub fn classify(dialect: Dialect, event: &Event<'_>) -> EventFacts {
     if let (Dialect::Responses | Dialect::Messages, Some(name), Some(data)) =
         (dialect, event.name, event.data)
         && PROLOGUE.contains(&name)
+        && !is_done_mark(event)
     {
         let marks = member_search::find_marks(data);
         if !marks.error {

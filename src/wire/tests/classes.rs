@@ -173,6 +173,7 @@ fn reads_the_dialects_that_name_their_events() {
         (Dialect::Responses, "response.created", r#"{"response":{"error":null}}"#, EventClass::Other),
         (Dialect::Responses, "response.created", r#"{"error":{"message":"no"}}"#, EventClass::Error),
         (Dialect::Messages, "message_start", r#"{"type":"error","message":{}}"#, EventClass::Error),
+        (Dialect::Messages, "message_start", "[DONE]", EventClass::Done),
     ];
     for (dialect, name, data, class) in cases {
         let event = event(Some(name), data);
