@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memchr::memmem;
 
-use crate::{
-    base::HeaderFields,
-    base::time::{date, duration},
+use crate::base::{
+    HeaderFields,
+    time::{date, duration},
 };
 
 /// A longer pause is cut to this, because the provider may recover earlier than it says.

@@ -21,16 +21,6 @@ pub struct EventFacts {
 /// Classifies `event` from its parsed JSON, before the first content.
 #[must_use]
 pub fn classify(dialect: Dialect, event: &Event<'_>) -> EventFacts {
-    if let (Dialect::Responses | Dialect::Messages, Some(name), Some(data)) =
-        (dialect, event.name, event.data)
-        && PROLOGUE.contains(&name)
-        && !is_done_mark(event)
-    {
-        let marks = member_search::find_marks(data);
-        if !marks.error {
-            return EventFacts { class: EventClass::Other, usage: marks.unread_usage() };
-        }
-    }
     facts_of(dialect, event, false)
 }
 
@@ -50,6 +40,15 @@ fn facts_of(dialect: Dialect, event: &Event<'_>, is_later: bool) -> EventFacts {
         return facts;
     }
     let Some(data) = event.data else { return class_of_oversized(dialect, event) };
+    if !is_later
+        && let (Dialect::Responses | Dialect::Messages, Some(name)) = (dialect, event.name)
+        && PROLOGUE.contains(&name)
+    {
+        let marks = member_search::find_marks(data);
+        if !marks.error {
+            return EventFacts { class: EventClass::Other, usage: marks.unread_usage() };
+        }
+    }
     match event_json::members_of(dialect).read(data) {
         Ok(json) => EventFacts {
             class: event_json::class_of(dialect, event.name, &json, is_later),

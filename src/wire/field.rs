@@ -68,6 +68,8 @@ impl Field {
         }
     }
 
+    const LONGEST_KEY: usize = "max_completion_tokens".len();
+
     /// The field with this key. Compared by length first and without a call for each field, because every
     /// member of every request is.
     const fn of_key(key: &[u8]) -> Option<Self> {
@@ -111,7 +113,11 @@ impl Field {
         if !key.iter().any(u8::is_ascii_uppercase) {
             return None;
         }
-        Self::of_key(&key.to_ascii_lowercase()).filter(is_there).map(|field| (field, false))
+        let mut lower = [0; Self::LONGEST_KEY];
+        let lower = lower.get_mut(..key.len())?;
+        lower.copy_from_slice(key);
+        lower.make_ascii_lowercase();
+        Self::of_key(lower).filter(is_there).map(|field| (field, false))
     }
 
     const fn object(self) -> FieldObject {
