@@ -16,6 +16,8 @@ mod soak;
 
 mod client;
 mod command;
+#[path = "../src/base/free_port.rs"]
+mod free_port;
 mod gateway;
 mod journal;
 mod transcripts;

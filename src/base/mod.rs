@@ -8,6 +8,7 @@
 //! - [`scale`]: the buckets of histograms; [`rng`]: random numbers from a seed
 //! - [`id`]: request ids; [`secret`]: values that never print; [`endpoint`]: the endpoints of providers
 //! - [`origins`]: the providers that made ids and sealed texts, and the keys that made responses
+//! - `free_port`: ports for the servers of tests
 //! - [`network`]: ranges of addresses; [`keepalive`]: TCP keepalive; [`glob`]: name patterns
 //! - [`pem`]: certificate and key files; [`base64`]: bytes as text; [`control`]: characters that change how a
 //!   text is shown
@@ -21,6 +22,8 @@ pub mod deadlines;
 pub mod endpoint;
 pub mod episode;
 pub mod fault;
+#[cfg(test)]
+pub mod free_port;
 pub mod gauge;
 pub mod glob;
 pub mod handler_response;

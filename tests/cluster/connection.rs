@@ -9,10 +9,11 @@ use thalweg::{
     cluster::{RedisSettings, RedisUrl},
 };
 
-use super::server::{RedisServer, free_port};
+use super::server::RedisServer;
 use crate::{
     client::{Call, Version, call::TOKEN},
     clients::keys::requests,
+    free_port::free_port,
     gateway::{Gateway, Plan},
     journal,
     upstream::{Speaks, Upstream, log::in_time, script},

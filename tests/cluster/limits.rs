@@ -13,10 +13,11 @@ use thalweg::{
 };
 use tokio::time::Instant;
 
-use super::server::{RedisServer, free_port};
+use super::server::RedisServer;
 use crate::{
     client::{Call, Version, call::TOKEN},
     clients::keys::{refusal, requests},
+    free_port::free_port,
     gateway::{Gateway, Plan},
     upstream::{
         Gate, Speaks, Step, Upstream,

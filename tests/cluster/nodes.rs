@@ -153,7 +153,7 @@ async fn a_server_may_speak_tls() {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let Some(server) = RedisServer::start(&options).await else { return };
     // On a port of its own, beside the plain one, so that the test can ask.
-    let port = super::server::free_port();
+    let port = crate::free_port::free_port();
     let answer = server.ask(&["CONFIG", "SET", "tls-port", &port.to_string()]).await;
     assert!(answer.starts_with("+OK"), "{answer}");
     let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));

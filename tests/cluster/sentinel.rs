@@ -12,11 +12,12 @@ use super::{
     connection::{until_logged, until_page},
     limits::{RECOVERY, flood_with, stop},
     nodes::TlsFiles,
-    server::{RedisServer, free_port},
+    server::RedisServer,
 };
 use crate::{
     client::{Call, Version, call::TOKEN},
     clients::answer_cache::counting,
+    free_port::free_port,
     gateway::{Gateway, Plan},
     journal,
     upstream::{Upstream, log::in_time},

@@ -2,7 +2,7 @@
 
 use std::{
     io::Write as _,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::upstream::log::in_time;
+use crate::{free_port::free_port, upstream::log::in_time};
 
 pub struct RedisServer {
     child: Child,
@@ -138,17 +138,6 @@ impl Drop for RedisServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    // A cluster's server also listens 10,000 above.
-    loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        if port < 55_000 {
-            return port;
-        }
     }
 }
 

@@ -9,9 +9,10 @@ use thalweg::{
     cluster::{RedisSettings, RedisUrl},
 };
 
-use super::server::{RedisServer, free_port};
+use super::server::RedisServer;
 use crate::{
     client::{Call, Version, call::TOKEN},
+    free_port::free_port,
     gateway::{Gateway, Plan},
     upstream::{Speaks, Upstream, log::in_time, script},
 };

@@ -13,6 +13,7 @@ use super::reload_process::until;
 use crate::{
     client::{Call, Version},
     command::{File, Gateway, Signal},
+    free_port::free_port,
     gateway::Plan,
     journal,
     upstream::{
@@ -28,7 +29,7 @@ fn a_failed_start_ends_what_it_started() {
     let loopback = || TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = loopback();
     let port_of = |listener: &TcpListener| listener.local_addr().unwrap().port();
-    let port = port_of(&loopback());
+    let port = free_port();
     let listen = |port| Listen { host: "127.0.0.1".into(), port, tls: None };
     let plan = Plan::to(&[]).with(|settings| {
         settings.listen = listen(port);

@@ -1,15 +1,12 @@
 //! The script in a real Redis against the model that the property tests play with. Where `redis-server` is
 //! not installed the test says so and passes.
 
-use std::{
-    net::{Ipv4Addr, TcpListener},
-    process::{Child, Command, Stdio},
-};
+use std::process::{Child, Command, Stdio};
 
 use super::*;
 use crate::{
     auth::limit::report::tests::ModelStore,
-    base::Rng,
+    base::{Rng, free_port::free_port},
     cluster::{RedisKeeper, RedisUrl},
     telemetry::RedisGauges,
 };
@@ -61,7 +58,7 @@ fn report(rng: &mut Rng, seq: u64, now: u64) -> ShareReport {
 
 #[tokio::test]
 async fn the_script_does_as_the_model() {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     let Ok(child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::*;
+use crate::base::free_port::free_port;
 
 struct Server {
     folder: Folder,
@@ -29,7 +30,7 @@ impl Server {
         };
         let own = Command::new("id").arg("-u").output().unwrap();
         let as_postgres = own.stdout.starts_with(b"0\n");
-        let server = Self { folder: Folder::new(), bin, port: 0, as_postgres };
+        let server = Self { folder: Folder::new(), bin, port: free_port(), as_postgres };
         if as_postgres {
             assert!(Command::new("chown").arg("postgres").arg(&server.folder.0).status().unwrap().success());
         }
@@ -53,28 +54,15 @@ impl Server {
         command.status().unwrap().success()
     }
 
-    /// Starts it on its former port, or on a free one the first time.
-    fn start(&mut self) {
+    fn start(&self) {
         let sockets = self.folder.0.display().to_string();
-        let is_known = self.port != 0;
-        for _ in 0..5 {
-            if self.port == 0 {
-                let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-                self.port = free.local_addr().unwrap().port();
-            }
-            let options = format!(
-                "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={sockets} -c fsync=off",
-                self.port
-            );
-            let log = format!("{sockets}/data/log");
-            if self.run("pg_ctl", &["-w", "-l", &log, "-o", &options, "start"]) {
-                return;
-            }
-            if !is_known {
-                self.port = 0;
-            }
-        }
-        panic!("PostgreSQL does not start");
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={sockets} -c fsync=off",
+            self.port
+        );
+        let log = format!("{sockets}/data/log");
+        let started = self.run("pg_ctl", &["-w", "-l", &log, "-o", &options, "start"]);
+        assert!(started, "PostgreSQL does not start");
     }
 
     fn stop(&self, how: &str) {
@@ -109,7 +97,7 @@ fn book_on(writer: Arc<LedgerWriter>, stop: Arc<AtomicBool>) -> std::thread::Joi
 /// The server is stopped in both of its ways while rows keep coming: none is lost, none is doubled.
 #[tokio::test]
 async fn postgres_is_stopped_and_started() {
-    let Some(mut server) = Server::new() else { return };
+    let Some(server) = Server::new() else { return };
     server.start();
     let folder = Folder::new();
     let gauges = LedgerGauges::default();
