@@ -10,6 +10,28 @@ pub(super) fn names_hosts_only<'f>(uri: &Uri, mut fields: impl Iterator<Item = &
     uri.authority().is_none_or(|authority| is_host(authority.as_str().as_bytes())) && fields.all(is_host)
 }
 
+/// Whether a `host` field names the same host and port as the target's authority, if it has one (RFC 9113
+/// section 8.3.1). A port that is missing is the scheme's.
+#[must_use]
+pub(super) fn is_same_host(uri: &Uri, field: &[u8]) -> bool {
+    let Some(authority) = uri.authority() else { return true };
+    let usual: &[u8] = if uri.scheme_str() == Some("https") { b"443" } else { b"80" };
+    let (host, port) = split(field, usual);
+    let (wanted, wanted_port) = split(authority.as_str().as_bytes(), usual);
+    host.eq_ignore_ascii_case(wanted) && port == wanted_port
+}
+
+/// A host and its port, of a text that is valid.
+fn split<'t>(text: &'t [u8], usual: &'t [u8]) -> (&'t [u8], &'t [u8]) {
+    match text.iter().rposition(|byte| *byte == b':') {
+        Some(at) if !text.ends_with(b"]") => {
+            let (host, port) = text.split_at(at);
+            (host, port.get(1..).filter(|port| !port.is_empty()).unwrap_or(usual))
+        }
+        Some(_) | None => (text, usual),
+    }
+}
+
 /// Whether it is `uri-host [":" port]` (RFC 3986 section 3.2.2); empty: the target has no authority.
 fn is_host(text: &[u8]) -> bool {
     let (is_valid, port) = match text.strip_prefix(b"[") {
@@ -53,7 +75,7 @@ fn is_name(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_host;
+    use super::{is_host, is_same_host};
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_a_port() {
@@ -82,6 +104,26 @@ mod tests {
             "<x>",
         ] {
             assert!(!is_host(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_field_names_the_host_of_the_target() {
+        for (target, field, is_same) in [
+            ("http://x/a", "x", true),
+            ("http://x/a", "X:80", true),
+            ("https://x:443/a", "x", true),
+            ("https://x/a", "x:", true),
+            ("http://[::1]:80/a", "[::1]", true),
+            ("/a", "x", true),
+            ("http://x/a", "y", false),
+            ("http://x/a", "", false),
+            ("http://x/a", "x:81", false),
+            ("https://x/a", "x:80", false),
+            ("http://[::1]/a", "[::1]:8080", false),
+        ] {
+            let uri = target.parse().unwrap();
+            assert_eq!(is_same_host(&uri, field.as_bytes()), is_same, "{target} {field}");
         }
     }
 }

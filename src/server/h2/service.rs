@@ -28,7 +28,7 @@ use crate::server::{
     },
     cut::Cuttable,
     handler::Handler,
-    host::names_hosts_only,
+    host::{is_same_host, names_hosts_only},
     refusal::{Ambiguity, RefusalReason, SHOULD_RETRY},
 };
 
@@ -96,7 +96,9 @@ impl<H: Handler> H2Service<H> {
         }
         let hosts = request.headers().get_all(header::HOST);
         let hosts = || hosts.iter().map(HeaderValue::as_bytes);
-        let is_clear = hosts().nth(1).is_none() && names_hosts_only(request.uri(), hosts());
+        let is_clear = hosts().nth(1).is_none()
+            && names_hosts_only(request.uri(), hosts())
+            && hosts().all(|host| is_same_host(request.uri(), host));
         (!is_clear).then_some(RefusalReason::Ambiguous(Ambiguity::Host))
     }
 }

@@ -122,7 +122,9 @@ fn limits_header_counts_and_refuses_what_is_no_host() {
             (&[("host", "a b")], 400),
             (&[("host", "user@x")], 400),
             (&[("host", "x"), ("host", "y")], 400),
-            (&[("host", "x:443")], 200),
+            (&[("host", "y")], 400),
+            (&[("host", "x:443")], 400),
+            (&[("host", "X:80")], 200),
         ] {
             let mut request = Request::post("http://x/echo");
             for (name, value) in headers {
