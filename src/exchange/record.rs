@@ -91,8 +91,9 @@ pub struct RequestRecord {
     /// From the first attempt to the head of the answer. `None`: no answer.
     pub answered_after: Option<Duration>,
     pub stats: StreamStats,
-    /// Usage in a whole answer is a translation's estimate, and not its provider's.
-    pub estimates_usage: bool,
+    /// The translation of a whole answer has read the usage that its provider reported. The body may have an
+    /// estimate in its place, and has no member for each price.
+    pub usage_is_read: bool,
     /// The key's name and id. `None`: no known key was shown.
     pub key_name: Option<Arc<str>>,
     pub key_id: Option<Arc<str>>,
@@ -139,7 +140,7 @@ impl RequestRecord {
             connection_wait: None,
             answered_after: None,
             stats: StreamStats::default(),
-            estimates_usage: false,
+            usage_is_read: false,
             key_name: None,
             key_id: None,
             prompt_tokens: 0,

@@ -32,18 +32,24 @@ const TAIL_BYTES: usize = 4096;
 const MAX_JOINED: usize = 1 << 20;
 
 impl StreamStats {
-    /// Notes the usage of an answer that does not stream.
-    pub fn note_whole(&mut self, body: &ByteList) {
-        self.usage = match (body.iter().next(), body.iter().last()) {
-            (Some(only), Some(_)) if body.iter().count() == 1 => usage::find(only),
-            (Some(_), Some(last)) => {
-                usage::find(last.get(last.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default())
-                    .or_else(|| (body.len() <= MAX_JOINED).then(|| usage::find(&body.join())).flatten())
-            }
-            _ => None,
-        };
+    /// Notes the usage of an answer that does not stream: that in its body, unless it was `read` before.
+    pub fn note_whole(&mut self, body: &ByteList, read: bool) {
+        if !read {
+            self.usage = find_usage(body);
+        }
         let text = body.len().saturating_sub(ENVELOPE_BYTES) / TOKEN_BYTES;
         self.passed_tokens = u32::try_from(text).unwrap_or(u32::MAX);
+    }
+}
+
+fn find_usage(body: &ByteList) -> Option<Usage> {
+    match (body.iter().next(), body.iter().last()) {
+        (Some(only), Some(_)) if body.iter().count() == 1 => usage::find(only),
+        (Some(_), Some(last)) => {
+            usage::find(last.get(last.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default())
+                .or_else(|| (body.len() <= MAX_JOINED).then(|| usage::find(&body.join())).flatten())
+        }
+        _ => None,
     }
 }
 

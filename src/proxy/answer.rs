@@ -184,10 +184,9 @@ fn note_reuse(call: &mut Call, answer: &StoredAnswer) {
 fn note_whole(call: &mut Call, status: StatusCode, headers: &mut HeaderFields, body: &ByteList) {
     let (dialect, digests) = (call.dialect, call.digests);
     let record = call.record();
-    let (stats, estimates_usage) = (&mut record.stats, record.estimates_usage);
+    let (stats, usage_is_read) = (&mut record.stats, record.usage_is_read);
     if status.is_success() {
-        stats.note_whole(body);
-        stats.usage = stats.usage.filter(|_| !estimates_usage);
+        stats.note_whole(body, usage_is_read);
         if dialect == Dialect::Responses && stats.usage.is_none() {
             stats.background = minted::background_response(&body.join());
         }

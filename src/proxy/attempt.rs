@@ -186,7 +186,7 @@ impl RequestContext<'_> {
                 }
             }
             self.note_whole(provider, &body);
-            let (body, estimates_usage) = match running.whole(translation.as_ref(), body) {
+            let (body, usage) = match running.whole(translation.as_ref(), body) {
                 Ok(whole) => whole,
                 Err(NoAnswer::Fault(fault)) => return Err(AttemptError::Fault(fault)),
                 Err(NoAnswer::Error(text)) => {
@@ -194,7 +194,7 @@ impl RequestContext<'_> {
                 }
             };
             let answer = Answer::Whole(status, headers, body);
-            return Ok(Success { estimates_usage, ..Success::of(answer, times) });
+            return Ok(Success { usage, ..Success::of(answer, times) });
         }
         running.stage.cell().set(Stage::FirstToken);
         let is_events = kind == BodyKind::Events;

@@ -13,21 +13,31 @@ use crate::{
     base::{ByteList, Fault, FaultKind, HeaderFields, Sent, Stage},
     relay::Uncommitted,
     upstream::{self, Deadline},
+    wire::Usage,
 };
+
+/// Where the usage of a whole answer stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum UsagePlace {
+    /// In its body.
+    Body,
+    /// The translation has read it; `None`: the provider reported none.
+    Translation(Option<Usage>),
+}
 
 /// An attempt that succeeded.
 #[derive(Debug)]
 pub(super) struct Success {
     pub(super) answer: Answer,
     pub(super) times: AttemptTimes,
-    /// Usage in a whole answer is the translation's estimate.
-    pub(super) estimates_usage: bool,
+    /// Of a whole answer.
+    pub(super) usage: UsagePlace,
 }
 
 impl Success {
-    /// An answer whose usage is its provider's.
+    /// An answer whose usage is in it.
     pub(super) const fn of(answer: Answer, times: AttemptTimes) -> Self {
-        Self { answer, times, estimates_usage: false }
+        Self { answer, times, usage: UsagePlace::Body }
     }
 }
 

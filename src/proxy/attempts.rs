@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     answer::Answer,
-    attempt_result::Success,
+    attempt_result::{Success, UsagePlace},
     attempt_set::AttemptSet,
     classify,
     committed_attempt::CommittedAttempt,
@@ -222,7 +222,9 @@ impl<'a> AttemptRecorder<'a> {
         if self.record.attempts > 1 {
             self.running.show_provider(name);
         }
-        self.record.estimates_usage = success.estimates_usage;
+        if let UsagePlace::Translation(reported) = success.usage {
+            (self.record.stats.usage, self.record.usage_is_read) = (reported, true);
+        }
         self.record.connection_wait = Some(success.times.connection_wait);
         answer.sign(name.map(|name| &**name), plan.attempts());
         answer

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    attempt_result::{AttemptError, Success},
+    attempt_result::{AttemptError, Success, UsagePlace},
     request_context::RequestContext,
     snapshot::Provider,
     translation::{self, AnswerBody, NoAnswer, Translation},
@@ -69,20 +69,20 @@ impl<'a> RunningAttempt<'a> {
         }
     }
 
-    /// A whole answer in the client's dialect, and whether usage in it is an estimate. Of one that failed the
-    /// usage is noted all the same.
+    /// A whole answer in the client's dialect, and where its usage stands. Of one that failed the usage is
+    /// noted all the same.
     pub(super) fn whole(
         &mut self,
         translation: Option<&Translation>,
         body: ByteList,
-    ) -> Result<(ByteList, bool), NoAnswer> {
-        let Some(translation) = translation else { return Ok((body, false)) };
+    ) -> Result<(ByteList, UsagePlace), NoAnswer> {
+        let Some(translation) = translation else { return Ok((body, UsagePlace::Body)) };
         let text = body.join();
         let whole = translation.whole(&text);
         if whole.is_err() {
             self.reported = usage::find(&text);
         }
-        whole
+        whole.map(|(body, reported)| (body, UsagePlace::Translation(reported)))
     }
 
     /// Says in the answer's headers how the request was changed.

@@ -178,17 +178,19 @@ impl Translation {
         headers.remove("content-length");
     }
 
-    /// A whole answer in the client's dialect, and whether usage in it is an estimate, because its provider
-    /// has reported none.
+    /// A whole answer in the client's dialect, and the usage that its provider reported, in the counts of
+    /// that dialect.
     ///
     /// # Errors
     /// It is no complete answer of the provider's dialect, or an error in spite of its status.
-    pub(super) fn whole(&self, body: &[u8]) -> Result<(ByteList, bool), NoAnswer> {
+    pub(super) fn whole(&self, body: &[u8]) -> Result<(ByteList, Option<Usage>), NoAnswer> {
         let mut out = Vec::with_capacity(body.len());
         let id = self.id.to_string();
         let written = answer::whole(self.provider, self.client, body, &self.context, &id, now(), &mut out);
         match written {
-            Ok(reported) => Ok((Bytes::from(out).into(), reported.is_none())),
+            Ok(reported) => {
+                Ok((Bytes::from(out).into(), reported.map(|tokens| counts_for(self.client, tokens))))
+            }
             Err(WholeError::Failed { .. }) if provider_error::is_error(body) => {
                 Err(NoAnswer::Error(Bytes::copy_from_slice(body)))
             }

@@ -483,3 +483,34 @@ async fn a_comparison_without_a_model_takes_the_first_that_answers() {
     drop(client);
     gateway.stop().await;
 }
+
+/// Tokens that a provider's cache keeps for an hour cost twice as much, also in a dialect that has no member
+/// for them.
+#[tokio::test]
+async fn a_whole_answer_costs_the_same_in_each_dialect() {
+    let usage = json!({"input_tokens": 3, "output_tokens": 9, "cache_creation_input_tokens": 300,
+        "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200}});
+    let answer = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "usage": usage,
+        "content": [{"type": "text", "text": "Hi."}], "stop_reason": "end_turn"});
+    let upstream = Upstream::by(Speaks::H1, move |_, seen| match seen.target.ends_with("/messages") {
+        true => script::json(200, answer.to_string()),
+        false => script::json(404, r#"{"error":{"message":"Invalid URL","type":"invalid_request_error"}}"#),
+    });
+    let message = r#"{"model":"m","max_tokens":50,"messages":[{"role":"user","content":"Hello"}]}"#;
+    for (path, ask) in [
+        ("/v1/messages", message),
+        ("/v1/chat/completions", message),
+        ("/v1/responses", r#"{"model":"m","input":"Hello"}"#),
+    ] {
+        let folder = Folder::new();
+        let plan = with_budget(&[&upstream], 1_000_000);
+        let gateway = plan.with(|settings| settings.database = Some(folder.database())).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::post(path, ask)).await;
+        assert_eq!(answer.status.as_u16(), 200, "{path}");
+        answer.collect().await;
+        drop(client);
+        gateway.stop().await;
+        assert_eq!(spent(&folder).await, 3 + 100 + 2 * 200 + 9, "{path}");
+    }
+}
