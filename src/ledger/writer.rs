@@ -359,13 +359,13 @@ mod tests {
         writer.buffer.take();
         writer.round().await;
         assert!(writer.row_writer.is_some() && !writer.is_released);
-        assert_eq!((gauges.read().written, gauges.read().spooled), (1, 0));
+        // On a busy machine the row may wait too long for the connection: then it is spooled first.
+        assert_eq!(gauges.read().written, 1);
         writer.used_at -= IDLE_TIMEOUT;
         writer.round().await;
         queue.push(row());
         writer.buffer.take();
         writer.finish().await;
-        // A busy machine may be too late for the end's bound: then the row was spooled first.
         assert_eq!(gauges.read().written, 2, "the last rows, too");
     }
 }
