@@ -1,8 +1,8 @@
 """What a translation costs: clients of messages and of responses before a provider that knows chat completions alone,
 beside the native way (chat before chat) in the same process and the same rounds, and beside LiteLLM's proxy doing the same.
 
-LITELLM_BIN is its program, of a virtual environment; without it, one is made in perf/results/ and the pinned version
-installed there.
+LITELLM_BIN is its program, of a virtual environment, or `none` to leave it out; without it, one is made in perf/results/
+and the pinned version installed there.
 """
 
 import contextlib
@@ -130,7 +130,7 @@ def _way(leg, way, size, directory, prefix=""):
 def _litellm():
     """Its program. `None`: it is not here and cannot be installed."""
     if given := os.environ.get("LITELLM_BIN"):
-        return given
+        return None if given == "none" else given
     environment = legs.HERE / "results" / "litellm"
     program = environment / "bin" / "litellm"
     try:

@@ -13,10 +13,12 @@
 //! - `type_names`: each type name stands for one type
 //! - `programs`: programs that tests start are on every Debian
 //! - `width`: lines of prose and comments, cells of tables
+//! - `build_profile`: the compiler gets a profile of its own version, in release builds alone
 //! - `words`: pronouns in comments, counted by `tests/words.sh`
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(unreachable_pub, reason = "a binary: nothing is reachable")]
 
+mod build_profile;
 mod circles;
 mod deploy;
 mod documents;
