@@ -1,7 +1,8 @@
 //! The header fields of a head (RFC 9110 section 5), in the order in which they came: all names in one text,
-//! in lower case, and all values in one piece of memory. A field is found by the length and two letters of
-//! its name, in a pass over a few numbers: heads have some ten fields, and a table of digests costs more to
-//! fill than it saves.
+//! in lower case, and all values in one piece of memory, which begins with the head itself if it was parsed:
+//! one copy costs less than one of each value. A field is found by the length and two letters of its name, in
+//! a pass over a few numbers: heads have some ten fields, and a table of digests costs more to fill than it
+//! saves. Most names that are looked for are absent, which a mask shows without the pass.
 //!
 //! Invariant: a head that is written from fields ends where they end, because no name and no value holds a
 //! byte that it must not. `Debug` shows names alone, because some values are secrets.
@@ -14,12 +15,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::SET_COOKIE};
 const NAME_SIZE: usize = 16;
 const VALUE_SIZE: usize = 24;
 
+/// The bit by which the cases of a letter differ.
+const CASE: u8 = 0x20;
+
 /// The fields of a head.
 #[derive(Clone, Default)]
 pub struct HeaderFields {
     names: String,
     values: Vec<u8>,
     spans: Vec<FieldSpan>,
+    /// The bits of all keys; those of fields that were removed stay.
+    keys: u64,
 }
 
 /// The place of a field.
@@ -44,12 +50,17 @@ impl NameKey {
         let length = name.len() as u32;
         match name.as_bytes() {
             [] => Self(0),
-            [only] => Self(length | (only.to_ascii_lowercase() as u32) << 16),
+            [only] => Self(length | ((*only | CASE) as u32) << 16),
             [first, .., last] => {
-                let (first, last) = (first.to_ascii_lowercase(), last.to_ascii_lowercase());
-                Self(length | (first as u32) << 16 | (last as u32) << 24)
+                Self(length | ((*first | CASE) as u32) << 16 | ((*last | CASE) as u32) << 24)
             }
         }
+    }
+
+    /// One of 64 bits. The factor gives the names that the gateway looks for other bits than the usual fields
+    /// of a head have.
+    const fn bit(self) -> u64 {
+        1 << (self.0.wrapping_mul(0x2cb9_e2bb) >> 26)
     }
 
     const fn length(self) -> usize {
@@ -68,25 +79,30 @@ impl FieldName for &HeaderName {}
 impl HeaderFields {
     #[must_use]
     pub const fn new() -> Self {
-        Self { names: String::new(), values: Vec::new(), spans: Vec::new() }
+        Self { names: String::new(), values: Vec::new(), spans: Vec::new(), keys: 0 }
     }
 
-    /// The fields of a head whose parser has found their names and values good, with room for `more` fields.
-    /// `None`: a name is longer than 64 KiB.
+    /// The fields of a head, `bytes`, whose parser has found their names and values good, with room for `more`
+    /// fields. `None`: a name is longer than 64 KiB, the head is longer than 4 GiB, or a value is not in it.
     #[must_use]
-    pub fn of_parsed(parsed: &[httparse::Header<'_>], more: usize) -> Option<Self> {
-        let (mut names, mut values) = (more * NAME_SIZE, more * VALUE_SIZE);
-        for field in parsed {
-            (names, values) = (names + field.name.len(), values + field.value.len());
-        }
+    pub fn of_parsed(bytes: &[u8], parsed: &[httparse::Header<'_>], more: usize) -> Option<Self> {
+        let names: usize = parsed.iter().map(|field| field.name.len()).sum();
         let mut fields = Self {
-            names: String::with_capacity(names),
-            values: Vec::with_capacity(values),
+            names: String::with_capacity(names + more * NAME_SIZE),
+            values: Vec::with_capacity(bytes.len() + more * VALUE_SIZE),
             spans: Vec::with_capacity(parsed.len() + more),
+            keys: 0,
         };
-        let fits = parsed.iter().all(|field| fields.push(field.name, field.value));
+        fields.values.extend_from_slice(bytes);
+        for field in parsed {
+            let start = field.value.as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
+            if start + field.value.len() > bytes.len() {
+                return None;
+            }
+            fields.push_name(NameKey::of(field.name), field.name, start, field.value.len()).then_some(())?;
+        }
         fields.names.make_ascii_lowercase();
-        fits.then_some(fields)
+        Some(fields)
     }
 
     /// The number of fields; repeated ones count each.
@@ -124,7 +140,8 @@ impl HeaderFields {
     #[inline]
     pub fn get_all<N: AsRef<str>>(&self, name: N) -> impl Iterator<Item = &[u8]> + use<'_, N> {
         let key = NameKey::of(name.as_ref());
-        let spans = self.spans.iter().filter(move |span| self.is_named(span, key, name.as_ref()));
+        let spans = if self.may_have(key) { &*self.spans } else { &[] };
+        let spans = spans.iter().filter(move |span| self.is_named(span, key, name.as_ref()));
         spans.map(|span| self.value(span))
     }
 
@@ -135,24 +152,34 @@ impl HeaderFields {
     /// Adds a field behind the others. `false`, and nothing is added: its value has a byte that no value may
     /// have.
     pub fn append(&mut self, name: impl FieldName, value: impl AsRef<[u8]>) -> bool {
-        let value = value.as_ref();
-        is_value(value) && self.push(name.as_ref(), value)
+        let (name, value) = (name.as_ref(), value.as_ref());
+        is_value(value) && self.push(NameKey::of(name), name, value)
     }
 
     /// Adds a field in the place of all fields of its name. `false`, and nothing is changed: its value has a
     /// byte that no value may have.
+    #[inline]
     pub fn insert(&mut self, name: impl FieldName, value: impl AsRef<[u8]>) -> bool {
-        let (name, value) = (name.as_ref(), value.as_ref());
+        let name = name.as_ref();
+        self.put(NameKey::of(name), name, value.as_ref())
+    }
+
+    fn put(&mut self, key: NameKey, name: &str, value: &[u8]) -> bool {
         is_value(value) && {
-            self.remove(name);
-            self.push(name, value)
+            self.remove_all(key, name);
+            self.push(key, name, value)
         }
     }
 
     /// Removes all fields of this name, which is in lower case.
     pub fn remove(&mut self, name: impl AsRef<str>) {
         let name = name.as_ref();
-        if self.contains(name) {
+        self.remove_all(NameKey::of(name), name);
+    }
+
+    #[inline]
+    fn remove_all(&mut self, key: NameKey, name: &str) {
+        if self.find(key, name).is_some() {
             self.retain(|other, _| other != name);
         }
     }
@@ -183,25 +210,44 @@ impl HeaderFields {
         self.spans = spans;
     }
 
-    /// `name` is in lower case, or will be. `false`: there is no room.
+    /// `name` is in lower case. `false`: there is no room.
     #[inline]
-    fn push(&mut self, name: &str, value: &[u8]) -> bool {
-        let (Ok(_), Ok(name_at), Ok(value_at), Ok(value_length)) = (
+    fn push(&mut self, key: NameKey, name: &str, value: &[u8]) -> bool {
+        self.push_name(key, name, self.values.len(), value.len()) && {
+            self.values.extend_from_slice(value);
+            true
+        }
+    }
+
+    /// `name` is in lower case, or will be; its value is at `value`. `false`: there is no room.
+    #[inline]
+    fn push_name(&mut self, key: NameKey, name: &str, value: usize, value_length: usize) -> bool {
+        let (Ok(_), Ok(name_at), Ok(value), Ok(value_length)) = (
             u16::try_from(name.len()),
             u32::try_from(self.names.len()),
-            u32::try_from(self.values.len()),
-            u32::try_from(value.len()),
+            u32::try_from(value),
+            u32::try_from(value_length),
         ) else {
             return false;
         };
         self.names.push_str(name);
-        self.values.extend_from_slice(value);
-        self.spans.push(FieldSpan { key: NameKey::of(name), name: name_at, value: value_at, value_length });
+        self.spans.push(FieldSpan { key, name: name_at, value, value_length });
+        self.keys |= key.bit();
         true
+    }
+
+    /// `false`: there is no field of this key.
+    #[inline]
+    const fn may_have(&self, key: NameKey) -> bool {
+        self.keys & key.bit() != 0
     }
 
     #[inline]
     fn find(&self, key: NameKey, name: &str) -> Option<&FieldSpan> {
+        if self.may_have(key) { self.search(key, name) } else { None }
+    }
+
+    fn search(&self, key: NameKey, name: &str) -> Option<&FieldSpan> {
         self.spans.iter().find(|span| self.is_named(span, key, name))
     }
 
@@ -240,7 +286,7 @@ impl From<&HeaderMap> for HeaderFields {
     fn from(map: &HeaderMap) -> Self {
         let mut fields = Self::new();
         for (name, value) in map {
-            fields.push(name.as_str(), value.as_bytes());
+            fields.push(NameKey::of(name.as_str()), name.as_str(), value.as_bytes());
         }
         fields
     }
@@ -278,6 +324,16 @@ pub fn field_text(value: &[u8]) -> Option<&str> {
     if is_text { std::str::from_utf8(value).ok() } else { None }
 }
 
+/// A value that is a number in decimal digits alone, as a length is. `None`: it is another, or beyond 64 bits.
+#[must_use]
+pub fn field_number(value: &[u8]) -> Option<u64> {
+    let add = |number: u64, byte: &u8| {
+        let digit = char::from(*byte).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    };
+    if value.is_empty() { None } else { value.iter().try_fold(0, add) }
+}
+
 /// Whether each byte may be in a value (RFC 9110 section 5.5): also those beyond ASCII.
 fn is_value(value: &[u8]) -> bool {
     // All bytes are looked at, because a loop without an early end is several bytes wide.
@@ -292,17 +348,16 @@ mod tests {
         fields.get_all(name).collect()
     }
 
+    fn parsed(head: &[u8], more: usize) -> Option<HeaderFields> {
+        let mut fields = [httparse::EMPTY_HEADER; 128];
+        let (_, fields) = httparse::parse_headers(head, &mut fields).unwrap().unwrap();
+        HeaderFields::of_parsed(head, fields, more)
+    }
+
     #[test]
     fn fields_keep_their_order_and_are_found_by_name() {
-        let parsed = [
-            ("Accept", &b"a"[..]),
-            ("X-Empty", b""),
-            ("accept", b"b"),
-            ("x-other", b"\xe9 \t"),
-            ("ACCEPT", b"c"),
-        ];
-        let parsed = parsed.map(|(name, value)| httparse::Header { name, value });
-        let fields = HeaderFields::of_parsed(&parsed, 1).unwrap();
+        let head = b"Accept: a\r\nX-Empty:\r\naccept:b\r\nx-other: \xe9 \t\xe9\r\nACCEPT:  c \r\n\r\n";
+        let fields = parsed(head, 1).unwrap();
         assert_eq!(values(&fields, "accept"), [b"a", b"b", b"c"]);
         assert_eq!((fields.get("accept"), fields.get("x-empty")), (Some(&b"a"[..]), Some(&b""[..])));
         assert_eq!((fields.text("accept"), fields.text("x-other")), (Some("a"), None));
@@ -312,6 +367,57 @@ mod tests {
         let names: Vec<_> = fields.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["accept", "x-empty", "accept", "x-other", "accept"]);
         assert_eq!((fields.len(), fields.is_empty()), (5, false));
+        assert_eq!(fields.get("x-other"), Some(&b"\xe9 \t\xe9"[..]));
+    }
+
+    /// The values of a parsed head are those of the bytes that were copied.
+    #[test]
+    fn fields_of_other_bytes_are_none() {
+        let head = b"a: 1\r\nb: 2\r\n\r\n";
+        let mut fields = [httparse::EMPTY_HEADER; 2];
+        let (_, fields) = httparse::parse_headers(head, &mut fields).unwrap().unwrap();
+        assert!(HeaderFields::of_parsed(head, fields, 0).is_some());
+        for part in [&head[..9], &head[..6], &head[4..], &head[10..], b""] {
+            assert!(HeaderFields::of_parsed(part, fields, 0).is_none(), "{part:?}");
+        }
+    }
+
+    /// Fields that are added to those of a head, and fields that were removed and come again.
+    #[test]
+    fn a_parsed_head_is_changed_as_another() {
+        let mut fields = parsed(b"A: 1\r\nb: 2\r\nA: 3\r\n\r\n", 0).unwrap();
+        assert!(fields.insert("c", "4") && fields.insert("a", "5") && fields.append("b", "6"));
+        fields.remove("c");
+        assert!(!fields.contains("c") && fields.get_all("c").next().is_none());
+        assert!(fields.insert("c", "7"));
+        fields.replace_values(|value| (value == b"2").then_some("eight"));
+        let left: Vec<_> = fields.iter().collect();
+        assert_eq!(left, [("b", &b"eight"[..]), ("a", b"5"), ("b", b"6"), ("c", b"7")]);
+    }
+
+    /// The names of all lengths and letters, each looked for among all others.
+    #[test]
+    fn every_name_is_found_and_no_other() {
+        let names: Vec<String> =
+            (1..40).flat_map(|length| ["a", "_", "z-"].map(|part| part.repeat(length))).collect();
+        let head: String = names.iter().map(|name| format!("{}: {name}\r\n", name.to_uppercase())).collect();
+        let mut fields = parsed(format!("{head}\r\n").as_bytes(), 0).unwrap();
+        for name in &names {
+            assert_eq!(fields.text(name), Some(&**name));
+            fields.remove(name);
+            assert!(!fields.contains(name), "{name}");
+        }
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn a_number_has_digits_alone() {
+        for (value, number) in [("0", 0), ("007", 7), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(field_number(value.as_bytes()), Some(number));
+        }
+        for other in ["", "+1", "-1", " 1", "1 ", "1,1", "0x1", "18446744073709551616", "1\u{e9}"] {
+            assert_eq!(field_number(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

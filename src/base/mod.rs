@@ -50,7 +50,7 @@ pub use episode::Episode;
 pub use fault::{Fault, FaultKind, Sent, Side, Stage};
 pub use gauge::{Gauge, GaugeGuard};
 pub use handler_response::HandlerResponse;
-pub use header_fields::{HeaderFields, field_text};
+pub use header_fields::{HeaderFields, field_number, field_text};
 pub use id::RequestId;
 pub use keepalive::keep_alive;
 pub use moment::Moment;

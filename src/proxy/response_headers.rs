@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::encode;
 use crate::{
-    base::{Endpoint, Fault, FaultKind, HeaderFields, Sent, Stage},
+    base::{Endpoint, Fault, FaultKind, HeaderFields, Sent, Stage, field_number},
     upstream::{ForwardedHeaders, head::named_by_connection},
 };
 
@@ -54,7 +54,7 @@ impl AnnouncedBody {
         } else {
             BodyKind::Whole
         };
-        let length = headers.text("content-length").and_then(|length| length.parse().ok());
+        let length = headers.get("content-length").and_then(field_number);
         Self { kind, is_page: is(b"text/html"), is_coded, length }
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::target::{BaseUrl, KeyHeader, Target};
 use crate::{
-    base::{HeaderFields, field_text},
+    base::{HeaderFields, field_number, field_text},
     http1::BodyFraming,
 };
 
@@ -207,7 +207,8 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead, usize)>, Cow
         httparse::Status::Partial => return Ok(None),
     };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("bad status")?;
-    let headers = HeaderFields::of_parsed(parsed.headers, OWN_HEADERS).ok_or("bad header name")?;
+    let head = bytes.get(..length).unwrap_or_default();
+    let headers = HeaderFields::of_parsed(head, parsed.headers, OWN_HEADERS).ok_or("bad header name")?;
     let http11 = parsed.version == Some(1);
     let (framing, is_clear) = framing(status, &headers)?;
     // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1): the sender of one may mean another end of the
@@ -238,8 +239,7 @@ fn framing(status: StatusCode, headers: &HeaderFields) -> Result<(BodyFraming, b
 fn content_length(headers: &HeaderFields) -> Result<Option<u64>, Cow<'static, str>> {
     let mut found = None;
     for value in headers.get_all("content-length") {
-        let digits = field_text(value).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let length: u64 = digits.and_then(|text| text.parse().ok()).ok_or("bad content-length")?;
+        let length = field_number(value).ok_or("bad content-length")?;
         if found.is_some_and(|found| found != length) {
             return Err("two content-lengths".into());
         }

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use http::{Method, Uri, Version};
 
 use crate::{
-    base::{HeaderFields, RequestHead},
+    base::{HeaderFields, RequestHead, field_number},
     http1::BodyFraming,
     server::{
         host::names_hosts_only,
@@ -77,7 +77,7 @@ pub(super) fn parse(bytes: &[u8], header_count: usize) -> Result<ParsedHead, Ref
         Err(_) => return Err(RefusalReason::BadHead.into()),
     }
     let (method, uri, version) = request_line(&parsed)?;
-    match read_fields(&parsed, version, &uri) {
+    match read_fields(bytes, parsed.headers, version, &uri) {
         Ok((headers, fields)) => {
             let persists = if version == Version::HTTP_11 { !fields.closes } else { fields.keeps };
             let expects_continue = fields.expects_continue && version == Version::HTTP_11;
@@ -108,37 +108,40 @@ struct HeadFields {
 }
 
 fn read_fields(
-    parsed: &httparse::Request<'_, '_>,
+    bytes: &[u8],
+    parsed: &[httparse::Header<'_>],
     version: Version,
     uri: &Uri,
 ) -> Result<(HeaderFields, HeadFields), RefusalReason> {
     let mut fields =
         HeadFields { framing: BodyFraming::Length(0), closes: false, keeps: false, expects_continue: false };
     let (mut framings, mut hosts) = (0, 0);
-    for field in parsed.headers.iter() {
-        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        if is("content-length") {
-            framings += 1;
-            fields.framing = BodyFraming::Length(length(field.value).ok_or(RefusalReason::BadHead)?);
-        } else if is("transfer-encoding") {
-            framings += 1;
-            let is_chunked = field.value.eq_ignore_ascii_case(b"chunked");
-            // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1).
-            if framings == 1 && !(is_chunked && version == Version::HTTP_11) {
-                return Err(RefusalReason::Ambiguous(Ambiguity::Coding));
+    let headers = HeaderFields::of_parsed(bytes, parsed, 0).ok_or(RefusalReason::HeadTooLarge)?;
+    for (name, value) in headers.iter() {
+        match name {
+            "content-length" => {
+                framings += 1;
+                fields.framing = BodyFraming::Length(field_number(value).ok_or(RefusalReason::BadHead)?);
             }
-            fields.framing = BodyFraming::Chunked;
-        } else if is("host") {
-            hosts += 1;
-        } else if is("connection") {
-            let has = |wanted: &[u8]| options(field.value).any(|option| option.eq_ignore_ascii_case(wanted));
-            fields.closes |= has(b"close");
-            fields.keeps |= has(b"keep-alive");
-        } else if is("expect") {
-            fields.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue");
+            "transfer-encoding" => {
+                framings += 1;
+                let is_chunked = value.eq_ignore_ascii_case(b"chunked");
+                // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1).
+                if framings == 1 && !(is_chunked && version == Version::HTTP_11) {
+                    return Err(RefusalReason::Ambiguous(Ambiguity::Coding));
+                }
+                fields.framing = BodyFraming::Chunked;
+            }
+            "host" => hosts += 1,
+            "connection" => {
+                let has = |wanted: &[u8]| options(value).any(|option| option.eq_ignore_ascii_case(wanted));
+                fields.closes |= has(b"close");
+                fields.keeps |= has(b"keep-alive");
+            }
+            "expect" => fields.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
         }
     }
-    let headers = HeaderFields::of_parsed(parsed.headers, 0).ok_or(RefusalReason::HeadTooLarge)?;
     fields.keeps &= !fields.closes;
     if framings > 1 {
         return Err(RefusalReason::Ambiguous(Ambiguity::TwoLengths));
@@ -154,10 +157,4 @@ fn read_fields(
 
 fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// A `content-length`: digits alone.
-fn length(value: &[u8]) -> Option<u64> {
-    let digits = std::str::from_utf8(value).ok()?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }

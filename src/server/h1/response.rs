@@ -22,7 +22,7 @@ use tokio::io::AsyncWrite;
 use super::{body::H1ResponseBody, read_readiness::ReadReadiness, wire::SharedWire};
 use crate::{
     base::time::{date, since_1970},
-    base::{HandlerResponse, HeaderFields, RequestHead},
+    base::{HandlerResponse, HeaderFields, RequestHead, field_number},
     http1::{ChunkWriter, read_block},
     server::{
         conn::{
@@ -99,7 +99,7 @@ where
         let HandlerResponse { status, headers, body } = response;
         let closes = headers.get("connection").is_some_and(|value| value == b"close");
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-        let announced = headers.text("content-length").and_then(|length| length.parse().ok());
+        let announced = headers.get("content-length").and_then(field_number);
         let length = announced.or_else(|| body.size_hint().exact());
         let framing = match length {
             Some(length) => Framing::Length(length),
