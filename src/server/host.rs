@@ -55,22 +55,36 @@ fn is_host(text: &[u8]) -> bool {
     is_valid && is_port
 }
 
-/// Whether it is a registered name: unreserved characters, escapes, and delimiters of parts.
+/// Bytes of a registered name, beside escapes: unreserved characters, and delimiters of parts.
+const IS_NAME_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-._~!$&'()*+,;=";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+/// Whether it is a registered name.
 fn is_name(name: &[u8]) -> bool {
     let mut rest = name;
-    while let [first, after @ ..] = rest {
-        rest = match (first, after) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
-            (
-                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
-                | b';' | b'=',
-                _,
-            ) => after,
-            (byte, _) if byte.is_ascii_alphanumeric() => after,
-            _ => return false,
+    loop {
+        let plain = rest.iter().take_while(|byte| IS_NAME_BYTE[usize::from(**byte)]).count();
+        rest = match rest.get(plain..) {
+            None | Some([]) => return true,
+            Some([b'%', high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                after
+            }
+            Some(_) => return false,
         };
     }
-    true
 }
 
 #[cfg(test)]
