@@ -1,7 +1,7 @@
 //! A request's head: parsed by httparse, and refused where another parser might find another end of the
 //! request or another host in the same bytes, which is how requests are smuggled (RFC 9112 section 11.2).
 
-use std::mem::MaybeUninit;
+use std::{cell::RefCell, mem::MaybeUninit};
 
 use http::{Method, Uri, Version};
 
@@ -18,6 +18,8 @@ use crate::{
 const FIELDS_ON_STACK: usize = 100;
 /// Bytes of a request target beyond which it is no [`Uri`].
 const MAX_TARGET: usize = u16::MAX as usize - 1;
+/// Bytes of a target that is kept for the next request.
+const MAX_KEPT_TARGET: usize = 256;
 
 /// A request's head, and what it says about the connection.
 #[derive(Debug)]
@@ -94,9 +96,27 @@ fn request_line(parsed: &httparse::Request<'_, '_>) -> Result<(Method, Uri, Vers
     if target.len() > MAX_TARGET {
         return Err(RefusalReason::HeadTooLarge);
     }
-    let uri = Uri::try_from(target).map_err(|_| RefusalReason::BadHead)?;
+    let uri = parse_target(target).ok_or(RefusalReason::BadHead)?;
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     Ok((method, uri, version))
+}
+
+/// A request's target. The last path is kept, because most requests of a worker have the same one. None with
+/// a query is kept, because a query may hold a key.
+fn parse_target(target: &str) -> Option<Uri> {
+    thread_local! {
+        static LAST: RefCell<Uri> = RefCell::default();
+    }
+    LAST.with_borrow_mut(|last| {
+        if last.path() == target {
+            return Some(last.clone());
+        }
+        let uri = Uri::try_from(target).ok()?;
+        if target.len() <= MAX_KEPT_TARGET && uri.path() == target {
+            last.clone_from(&uri);
+        }
+        Some(uri)
+    })
 }
 
 /// What the fields say about the message and the connection.
@@ -157,4 +177,38 @@ fn read_fields(
 
 fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is kept of one request changes nothing for the next.
+    #[test]
+    fn a_target_is_the_same_at_every_time() {
+        let long = format!("/{}", "x".repeat(MAX_KEPT_TARGET));
+        let targets = [
+            "/a",
+            "/a?key=k",
+            "/a?",
+            "/a#b",
+            "/",
+            "*",
+            "",
+            "/b",
+            "http://h/a",
+            "http://h",
+            "h:1",
+            "a b",
+            &long[..],
+        ];
+        for first in targets {
+            for second in targets {
+                for target in [first, second, first, second] {
+                    let parsed = Uri::try_from(target).ok();
+                    assert_eq!(format!("{:?}", parse_target(target)), format!("{parsed:?}"));
+                }
+            }
+        }
+    }
 }
