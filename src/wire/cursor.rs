@@ -25,6 +25,7 @@ pub(super) struct Cursor<'a> {
 }
 
 /// The first bytes of a string are tested sixteen at a time, so often: most strings are not longer.
+const NEAR: usize = 16;
 const NEAR_CHUNKS: usize = 6;
 
 /// Bytes behind a number that begins no run, before one is looked for again.
@@ -93,13 +94,17 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         let mut is_prose = true;
         for _ in 0..NEAR_CHUNKS {
-            let Some(chunk) = self.rest().first_chunk() else { break };
-            let stops = text::stops(chunk);
-            if stops == 0 {
-                self.at += chunk.len();
+            let rest = self.rest();
+            let stops = rest.first_chunk::<NEAR>().map(text::stops);
+            if stops == Some(0) {
+                self.at += NEAR;
                 continue;
             }
-            self.at += stops.trailing_zeros() as usize;
+            self.at += match stops {
+                Some(stops) => stops.trailing_zeros() as usize,
+                // Most bodies have a name or two so near to their end.
+                None => rest.iter().take_while(|byte| !text::is_stop(**byte)).count(),
+            };
             if self.peek() == Some(b'"') {
                 self.at += 1;
                 return Ok(false);
@@ -155,19 +160,32 @@ impl<'a> Cursor<'a> {
 
     /// One complete value of any type.
     pub(super) fn value(&mut self) -> Result<(), JsonError> {
+        match self.scalar()? {
+            None => Ok(()),
+            Some(container) => self.container(container),
+        }
+    }
+
+    /// A value that is no container. Of a container only its type: the cursor stays before it.
+    fn scalar(&mut self) -> Result<Option<Container>, JsonError> {
+        match self.peek() {
+            Some(b'"') => self.string().map(|_| None),
+            Some(b'{') => Ok(Some(Container::Object)),
+            Some(b'[') => Ok(Some(Container::Array)),
+            Some(b'-' | b'0'..=b'9') => self.number().map(|()| None),
+            Some(b't') => self.literal(b"true").map(|()| None),
+            Some(b'f') => self.literal(b"false").map(|()| None),
+            Some(b'n') => self.literal(b"null").map(|()| None),
+            Some(_) => Err(self.error("expected a value")),
+            None => Err(self.error("the body ends where a value should be")),
+        }
+    }
+
+    /// The container that begins here, with all that is in it.
+    fn container(&mut self, outermost: Container) -> Result<(), JsonError> {
         let mut stack = ContainerStack::default();
+        let mut opened = Some(outermost);
         loop {
-            let opened = match self.peek() {
-                Some(b'"') => self.string().map(|_| None)?,
-                Some(b'{') => Some(Container::Object),
-                Some(b'[') => Some(Container::Array),
-                Some(b'-' | b'0'..=b'9') => self.number().map(|()| None)?,
-                Some(b't') => self.literal(b"true").map(|()| None)?,
-                Some(b'f') => self.literal(b"false").map(|()| None)?,
-                Some(b'n') => self.literal(b"null").map(|()| None)?,
-                Some(_) => return Err(self.error("expected a value")),
-                None => return Err(self.error("the body ends where a value should be")),
-            };
             let done = match opened {
                 Some(container) => self.open(&mut stack, container)?,
                 None => self.close(&mut stack)?,
@@ -175,6 +193,7 @@ impl<'a> Cursor<'a> {
             if done {
                 return Ok(());
             }
+            opened = self.scalar()?;
         }
     }
 

@@ -39,10 +39,13 @@ impl Member {
     }
 
     /// The key without escapes. `None`: it holds a lone surrogate.
+    #[inline]
     pub(super) fn name<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
-        if !self.escaped {
-            return body.get(self.key.clone()).map(Cow::Borrowed);
-        }
+        if self.escaped { self.unescaped(body) } else { body.get(self.key.clone()).map(Cow::Borrowed) }
+    }
+
+    #[cold]
+    fn unescaped<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let name = unescape(body, self.key.start - 1..self.key.end + 1)?;
         Some(Cow::Owned(name.into_owned().into_bytes()))
     }

@@ -58,9 +58,13 @@ pub(super) fn stops(bytes: &[u8; 16]) -> u32 {
 /// into vector compares.
 pub(super) fn plain_chunks(rest: &[u8]) -> usize {
     let (chunks, _) = rest.as_chunks::<BLOCK>();
-    let is_stop = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte <= LAST_CONTROL);
     let plain = chunks.iter().take_while(|chunk| !chunk.iter().fold(false, |hit, &byte| hit | is_stop(byte)));
     plain.count() * BLOCK
+}
+
+/// Whether this byte ends a run of plain ones.
+pub(super) const fn is_stop(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte <= LAST_CONTROL)
 }
 
 /// The bytes that a backslash before them escapes; the first byte is not one of them. A carry runs through
