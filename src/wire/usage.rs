@@ -71,7 +71,8 @@ static FIND_USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"
 /// Cohere's embeddings and rankings count there.
 static FIND_META: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"meta\""));
 static FIND_GEMINI: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usageMetadata\""));
-/// Bytes that are searched at once, from the end.
+/// Bytes that are searched at once, from the end: few at first, because most answers end with their counts.
+const FIRST_WINDOW: usize = 128;
 const WINDOW: usize = 1024;
 
 /// Bytes of a usage object, and occurrences of `"usage"` that are tried. Both are bounded, because a response
@@ -116,14 +117,15 @@ fn last(body: &[u8], name: &Finder<'_>, read: impl Fn(&[u8]) -> Option<Usage>) -
 
 /// The offset of the last such name. Searched forwards in windows, because that is faster than backwards.
 fn last_at(body: &[u8], name: &Finder<'_>) -> Option<usize> {
-    let mut end = body.len();
+    let (mut end, mut window) = (body.len(), FIRST_WINDOW);
     loop {
-        let start = end.saturating_sub(WINDOW);
+        let start = end.saturating_sub(window);
         if let Some(at) = name.find_iter(body.get(start..end)?).last() {
             return Some(start + at);
         }
         // A name across the border ends in the next window.
         end = (start > 0).then_some(start + name.needle().len() - 1)?;
+        window = WINDOW.min(4 * window);
     }
 }
 
