@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    deadline::Deadline,
     head::{MAX_HEAD_SIZE, ResponseHead, parse_response},
     io::Io,
     pool::PooledConnection,
@@ -43,7 +44,7 @@ pub(super) fn exchange(
     block: &Rc<ReadBlock>,
     head: Bytes,
     mut body: ByteList,
-    write_timeout: Duration,
+    (deadline, write_timeout): (Deadline, Duration),
 ) -> impl Future<Output = Result<(StatusCode, HeaderFields, Body), Fault>> {
     body.push_front(head);
     let mut out = Outgoing { bytes: body, needs_flush: true, wrote: false, waits: false, failed: false };
@@ -58,7 +59,7 @@ pub(super) fn exchange(
                 write_timeout,
                 write_timer: None,
             };
-            poll_fn(|cx| exchange.poll(cx)).await?
+            poll_fn(|cx| exchange.poll_until(deadline, cx)).await?
         };
         let may_send_on = head.status.is_success() && !out.failed;
         head.keep_alive &= may_send_on || out.is_done();
@@ -82,6 +83,19 @@ struct H1Exchange<'a> {
 }
 
 impl H1Exchange<'_> {
+    /// As [`H1Exchange::poll`], until the deadline.
+    fn poll_until(
+        &mut self,
+        deadline: Deadline,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
+        let polled = self.poll(cx);
+        if polled.is_pending() && self.connection.io.timer.poll(deadline.at, cx).is_ready() {
+            return Poll::Ready(Err(deadline.fault(Stage::Head)));
+        }
+        polled
+    }
+
     /// Once the request has been sent in part, reads before it sends more: the response may have come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, BytesMut), Fault>> {
         let begun = self.out.waits;

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::places::Place;
+use super::{deadline::KeptTimer, places::Place};
 use crate::http1::ReadBlock;
 
 #[derive(Debug)]
@@ -24,13 +24,15 @@ pub(super) enum ProviderStream {
 #[derive(Debug)]
 pub(super) struct Io {
     stream: ProviderStream,
+    /// Watches the wait for the head of each response.
+    pub(super) timer: KeptTimer,
     /// Given back after the socket is closed.
     _place: Place,
 }
 
 impl Io {
     pub(super) const fn new(stream: ProviderStream, place: Place) -> Self {
-        Self { stream, _place: place }
+        Self { stream, timer: KeptTimer::new(), _place: place }
     }
 
     /// The kernel acknowledges every second small packet instead of each, until one has to wait 40 ms for the

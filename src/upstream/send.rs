@@ -145,15 +145,14 @@ impl Upstream {
     ) -> impl Future<Output = Result<Response, Fault>> {
         async move {
             let write_timeout = target.write_timeout;
-            let outcome = match connection {
+            match connection {
                 UpstreamConnection::H1(connection) => {
                     let head = write_request(target, request, body.len());
-                    // In a place of its own, because `timeout_at` would copy it.
-                    let exchange = pin!(h1::exchange(connection, &self.0.block, head, body, write_timeout));
-                    timeout_at(deadline.at, exchange).await.map(|outcome| {
-                        let (status, headers, body) = outcome?;
-                        Ok(Response { status, headers, body: Body::H1(body), connected_after })
-                    })
+                    let timeouts = (deadline, write_timeout);
+                    // In its place, because an `await` of the future itself would copy it.
+                    let exchange = pin!(h1::exchange(connection, &self.0.block, head, body, timeouts));
+                    let (status, headers, body) = exchange.await?;
+                    Ok(Response { status, headers, body: Body::H1(body), connected_after })
                 }
                 UpstreamConnection::H2(connection) => {
                     let Ok(head) = build_request(target, request, body.len()) else {
@@ -161,13 +160,11 @@ impl Upstream {
                         return Err(unsendable());
                     };
                     let exchange = connection.exchange(head, body, deadline, write_timeout);
-                    timeout_at(deadline.at, exchange).await.map(|outcome| {
-                        let (status, headers, body) = outcome?;
-                        Ok(Response { status, headers, body: Body::H2(body), connected_after })
-                    })
+                    let outcome = timeout_at(deadline.at, exchange).await;
+                    let (status, headers, body) = outcome.map_err(|_| deadline.fault(Stage::Head))??;
+                    Ok(Response { status, headers, body: Body::H2(body), connected_after })
                 }
-            };
-            outcome.unwrap_or_else(|_| Err(deadline.fault(Stage::Head)))
+            }
         }
     }
 
