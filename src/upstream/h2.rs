@@ -373,37 +373,45 @@ impl Connection {
 
     /// Sends one request and waits for the head of its response. The body is sent as the provider's windows
     /// allow. Dropping the future resets the stream.
-    pub(super) async fn exchange(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep its arguments twice in its future, and copy them"
+    )]
+    pub(super) fn exchange(
         &self,
         request: http::Request<()>,
         body: ByteList,
         deadline: Deadline,
         write_timeout: Duration,
-    ) -> Result<(StatusCode, HeaderFields, Body), Fault> {
-        let streams = &self.0.state.streams;
-        streams.set(streams.get() + 1);
-        let slot = StreamSlot(self.clone());
-        let mut send = self.0.send.borrow().clone();
-        let (response, mut stream) = send
-            .send_request(request, body.is_empty())
-            .map_err(|error| self.fault(&error, Stage::Send, Sent::Nothing))?;
-        let left = Rc::new(Cell::new(body.len()));
-        if !body.is_empty() {
-            let body = OutgoingBody { bytes: body, left: Rc::clone(&left) };
-            stream.send_data(body, true).map_err(|error| self.fault(&error, Stage::Send, Sent::Unknown))?;
-        }
-        let mut wait = HeadWait::new(&self.0.state, deadline);
-        let head = tokio::select! {
-            biased;
-            head = wait.head(response) => head,
-            () = unread(&left, write_timeout) => {
-                let kind = FaultKind::Timeout(DeadlineKind::Send, write_timeout);
-                return Err(Fault::provider(Stage::Send, kind, Sent::Unknown));
+    ) -> impl Future<Output = Result<(StatusCode, HeaderFields, Body), Fault>> {
+        async move {
+            let streams = &self.0.state.streams;
+            streams.set(streams.get() + 1);
+            let slot = StreamSlot(self.clone());
+            let mut send = self.0.send.borrow().clone();
+            let (response, mut stream) = send
+                .send_request(request, body.is_empty())
+                .map_err(|error| self.fault(&error, Stage::Send, Sent::Nothing))?;
+            let left = Rc::new(Cell::new(body.len()));
+            if !body.is_empty() {
+                let body = OutgoingBody { bytes: body, left: Rc::clone(&left) };
+                stream
+                    .send_data(body, true)
+                    .map_err(|error| self.fault(&error, Stage::Send, Sent::Unknown))?;
             }
-        };
-        let (parts, recv) =
-            head.map_err(|error| self.fault(&error, Stage::Head, Sent::Unknown))?.into_parts();
-        Ok((parts.status, HeaderFields::from(&parts.headers), Body::new(recv, slot)))
+            let mut wait = HeadWait::new(&self.0.state, deadline);
+            let head = tokio::select! {
+                biased;
+                head = wait.head(response) => head,
+                () = unread(&left, write_timeout) => {
+                    let kind = FaultKind::Timeout(DeadlineKind::Send, write_timeout);
+                    return Err(Fault::provider(Stage::Send, kind, Sent::Unknown));
+                }
+            };
+            let (parts, recv) =
+                head.map_err(|error| self.fault(&error, Stage::Head, Sent::Unknown))?.into_parts();
+            Ok((parts.status, HeaderFields::from(&parts.headers), Body::new(recv, slot)))
+        }
     }
 
     /// The fault, and whether the provider may have seen the request: a refused stream, and one above the

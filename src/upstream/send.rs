@@ -106,7 +106,10 @@ impl Upstream {
             let connected_after = start.elapsed();
             let multiplexed = connection.multiplexed();
             let again = body.clone();
-            match pin!(self.exchange(connection, (target, request, body), deadline, connected_after)).await {
+            let sent = (target, request, body);
+            // In its place, because an `await` of the future itself would copy it.
+            let outcome = pin!(self.exchange(connection, sent, deadline, connected_after)).await;
+            match outcome {
                 Err(fault)
                     if may_replace(
                         &fault,
