@@ -13,6 +13,8 @@ use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage};
 /// The end of the wait for a response's head, and its name and length for the fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
+    /// The start of the wait.
+    pub since: Instant,
     pub at: Instant,
     pub kind: DeadlineKind,
     /// From the start of the wait to `at`.
@@ -22,7 +24,8 @@ pub struct Deadline {
 impl Deadline {
     #[must_use]
     pub fn new(kind: DeadlineKind, after: Duration) -> Self {
-        Self { at: Instant::now() + after, kind, after }
+        let since = Instant::now();
+        Self { since, at: since + after, kind, after }
     }
 
     /// The fault of a deadline that passed at `stage`.
