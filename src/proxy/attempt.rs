@@ -51,7 +51,7 @@ impl RequestContext<'_> {
         &self,
         provider: &Provider,
         (model, endpoint): (&str, Endpoint),
-    ) -> Result<Success, AttemptError> {
+    ) -> Result<Box<Success>, AttemptError> {
         let mut running = RunningAttempt::new(self, provider, (model, endpoint));
         running.requests_usage = self.requests_usage(provider, endpoint);
         let mut result = self.run(&mut running, provider, (model, endpoint)).await;
@@ -86,7 +86,7 @@ impl RequestContext<'_> {
         running: &mut RunningAttempt<'_>,
         provider: &Provider,
         (model, endpoint): (&str, Endpoint),
-    ) -> Result<Success, AttemptError> {
+    ) -> Result<Box<Success>, AttemptError> {
         let target = provider.target_of(endpoint);
         let (kind, timeout, accept) = if self.streams {
             (DeadlineKind::FirstToken, provider.deadlines.first_token, "text/event-stream")
@@ -134,7 +134,7 @@ impl RequestContext<'_> {
         response: upstream::Response,
         provider: &Provider,
         (deadline, translation): (Deadline, Option<Translation>),
-    ) -> Result<Success, AttemptError> {
+    ) -> Result<Box<Success>, AttemptError> {
         let upstream::Response { status, mut headers, mut body, connected_after } = response;
         let times = AttemptTimes { connection_wait: connected_after, answered: Instant::now() };
         provider.secrets.mask_headers(&mut headers);
@@ -193,7 +193,7 @@ impl RequestContext<'_> {
                 }
             };
             let answer = Answer::Whole(status, headers, body);
-            return Ok(Success { usage, ..Success::of(answer, times) });
+            return Ok(Box::new(Success { answer, times, usage }));
         }
         running.stage.cell().set(Stage::FirstToken);
         let is_events = kind == BodyKind::Events;
@@ -371,7 +371,7 @@ impl RequestContext<'_> {
 }
 
 /// Whether a provider refuses a request because of the option that requests usage.
-fn is_about_usage(result: &Result<Success, AttemptError>) -> bool {
+fn is_about_usage(result: &Result<Box<Success>, AttemptError>) -> bool {
     let Err(AttemptError::Error(error)) = result else { return false };
     let names_it = |word: &[u8]| memmem::find(&error.text, word).is_some();
     matches!(error.status.as_u16(), 400 | 422) && (names_it(b"stream_options") || names_it(b"include_usage"))

@@ -25,7 +25,7 @@ pub(super) enum UsagePlace {
     Translation(Option<Usage>),
 }
 
-/// An attempt that succeeded.
+/// An attempt that succeeded. Boxed from its beginning, because it passes through many results and futures.
 #[derive(Debug)]
 pub(super) struct Success {
     pub(super) answer: Answer,
@@ -36,8 +36,8 @@ pub(super) struct Success {
 
 impl Success {
     /// An answer whose usage is in it.
-    pub(super) const fn of(answer: Answer, times: AttemptTimes) -> Self {
-        Self { answer, times, usage: UsagePlace::Body }
+    pub(super) fn of(answer: Answer, times: AttemptTimes) -> Box<Self> {
+        Box::new(Self { answer, times, usage: UsagePlace::Body })
     }
 }
 

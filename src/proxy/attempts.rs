@@ -30,7 +30,7 @@ use crate::{
 
 /// The answer for the client, and its provider.
 pub(super) struct ChosenAnswer<'c> {
-    pub(super) success: Success,
+    pub(super) success: Box<Success>,
     /// When the attempt ended.
     ended: Moment,
     provider: usize,
@@ -200,8 +200,8 @@ impl<'a> AttemptRecorder<'a> {
     /// Records the answer's provider and names it in the answer's headers. A stream is observed from here on.
     pub(super) fn finish<'c>(&mut self, chosen: ChosenAnswer<'c>, plan: &mut AttemptPlan<'c>) -> Answer {
         let ChosenAnswer { success, ended: now, provider, model, endpoint, winner } = chosen;
-        let mut answer = success.answer;
-        self.record.answered_after = Some(success.times.answered - self.began);
+        let Success { mut answer, times, usage } = *success;
+        self.record.answered_after = Some(times.answered - self.began);
         if self.record.attempts > 1 {
             // The last attempt that began may be another one.
             self.record.upstream_model = Some(model.into());
@@ -222,10 +222,10 @@ impl<'a> AttemptRecorder<'a> {
         if self.record.attempts > 1 {
             self.running.show_provider(name);
         }
-        if let UsagePlace::Translation(reported) = success.usage {
+        if let UsagePlace::Translation(reported) = usage {
             (self.record.stats.usage, self.record.usage_is_read) = (reported, true);
         }
-        self.record.connection_wait = Some(success.times.connection_wait);
+        self.record.connection_wait = Some(times.connection_wait);
         answer.sign(name.map(|name| &**name), plan.attempts());
         answer
     }

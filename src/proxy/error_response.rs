@@ -55,7 +55,7 @@ impl RequestContext<'_> {
         error: AttemptError,
         class: FailureClass,
         provider: &Provider,
-    ) -> Result<Success, Box<Refusal>> {
+    ) -> Result<Box<Success>, Box<Refusal>> {
         let ErrorResponse { mut status, mut headers, times, rest, deadline, text, translation } = match error
         {
             AttemptError::Fault(fault) => return Err(fault.into()),

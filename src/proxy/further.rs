@@ -280,7 +280,7 @@ impl RequestContext<'_> {
         self,
         stops: &[AskedProvider<'_>],
         record: &mut RequestRecord,
-    ) -> Result<(Success, usize), Box<Refusal>> {
+    ) -> Result<(Box<Success>, usize), Box<Refusal>> {
         let mut failures = FailedAttempts::default();
         let mut kept: Option<KeptError<'_>> = None;
         for (number, (index, model)) in stops.iter().copied().enumerate() {

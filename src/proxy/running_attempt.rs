@@ -112,7 +112,7 @@ impl<'a> RunningAttempt<'a> {
     }
 
     /// It returns this result.
-    pub(super) fn end(&mut self, result: &Result<Success, AttemptError>) {
+    pub(super) fn end(&mut self, result: &Result<Box<Success>, AttemptError>) {
         self.has_ended = true;
         if result.is_err() {
             self.note_usage_of_part();
