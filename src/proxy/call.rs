@@ -367,11 +367,15 @@ impl TimingText {
     /// Milliseconds, to the microsecond.
     fn put_millis(&mut self, time: Duration) {
         let micros = time.as_micros() as u64;
-        let mut millis = itoa::Buffer::new();
-        for digit in millis.format(micros / 1000).bytes() {
-            self.put(&[digit]);
-        }
         let digit = |place: u64| (micros / place % 10) as u8 + b'0';
+        if micros < 10_000 {
+            self.put(&[digit(1000)]);
+        } else {
+            let mut millis = itoa::Buffer::new();
+            for digit in millis.format(micros / 1000).bytes() {
+                self.put(&[digit]);
+            }
+        }
         self.put(&[b'.', digit(100), digit(10), digit(1)]);
     }
 }
