@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    future::{Future as _, poll_fn},
+    future::{Future, poll_fn},
     mem::take,
     pin::pin,
     sync::Arc,
@@ -128,109 +128,113 @@ impl RequestContext<'_> {
         pin!(self.judge(running, response, provider, (deadline, translation))).await
     }
 
-    async fn judge(
+    // No `async fn`, because its future would keep the response twice, and copy it.
+    fn judge(
         &self,
         running: &mut RunningAttempt<'_>,
         response: upstream::Response,
         provider: &Provider,
         (deadline, translation): (Deadline, Option<Translation>),
-    ) -> Result<Box<Success>, AttemptError> {
+    ) -> impl Future<Output = Result<Box<Success>, AttemptError>> {
         let upstream::Response { status, mut headers, mut body, connected_after } = response;
-        let times = AttemptTimes { connection_wait: connected_after, answered: Instant::now() };
-        provider.secrets.mask_headers(&mut headers);
-        if let Some(fault) = status_of_hop(status, &headers) {
-            return Err(AttemptError::Fault(fault));
-        }
-        let announced = AnnouncedBody::of(&headers, self.streams, self.endpoint);
-        let mut kind = announced.kind;
-        if headers.contains(ATTEMPTS) {
-            provider.standing.note_thalweg();
-        }
-        retain_passed_headers(&mut headers, &provider.target.forwarded);
-        running.sign(&mut headers, translation.as_ref());
-        let error = |headers, text, rest, translation| {
-            let text = provider.secrets.mask_text(text);
-            let response = ErrorResponse { status, headers, times, text, rest, deadline, translation };
-            Err(AttemptError::Error(Box::new(response)))
-        };
-        if !status.is_success() {
-            running.stage.cell().set(Stage::Body);
-            self.refuse_beyond(announced.length)?;
-            let (text, rest) = read_error_start(body, deadline).await;
-            running.reported = usage::find(&text);
-            return error(headers, text, rest, translation);
-        }
-        if announced.is_page {
-            return Err(AttemptError::garbage("a page for people"));
-        }
-        let mut first = Bytes::new();
-        let is_labelled = kind == BodyKind::Events || announced.is_coded;
-        if self.streams && !is_labelled && !self.endpoint.answers_files() {
-            running.stage.cell().set(Stage::FirstToken);
-            (first, kind) = self.read_first(&mut body, &mut headers, kind, deadline).await?;
-        }
-        if kind == BodyKind::Events && !self.streams && !self.is_sole && self.endpoint.is_main() {
-            return Err(AttemptError::garbage("an event stream, which was not requested"));
-        }
-        if kind == BodyKind::Whole {
-            running.stage.cell().set(Stage::Body);
-            self.refuse_beyond(announced.length)?;
-            running.body = CollectedFrames::behind(first.into());
-            self.collect(&mut body, &mut running.body, deadline).await.map_err(AttemptError::Fault)?;
-            let body = provider.secrets.mask(running.body.take(), Within::Answer);
-            if !announced.is_coded && self.is_searched(provider, running.endpoint, body.len()) {
-                let text = body.join();
-                if self.is_error_document(running, status, &text)? {
-                    return error(headers, text, ErrorRest::Here(body), translation);
-                }
+        async move {
+            let times = AttemptTimes { connection_wait: connected_after, answered: Instant::now() };
+            provider.secrets.mask_headers(&mut headers);
+            if let Some(fault) = status_of_hop(status, &headers) {
+                return Err(AttemptError::Fault(fault));
             }
-            self.note_whole(provider, &body);
-            let (body, usage) = match running.whole(translation.as_ref(), body) {
-                Ok(whole) => whole,
-                Err(NoAnswer::Fault(fault)) => return Err(AttemptError::Fault(fault)),
-                Err(NoAnswer::Error(text)) => {
-                    return error(headers, text.clone(), ErrorRest::Here(text.into()), translation);
-                }
+            let announced = AnnouncedBody::of(&headers, self.streams, self.endpoint);
+            let mut kind = announced.kind;
+            if headers.contains(ATTEMPTS) {
+                provider.standing.note_thalweg();
+            }
+            retain_passed_headers(&mut headers, &provider.target.forwarded);
+            running.sign(&mut headers, translation.as_ref());
+            let error = |headers, text, rest, translation| {
+                let text = provider.secrets.mask_text(text);
+                let response = ErrorResponse { status, headers, times, text, rest, deadline, translation };
+                Err(AttemptError::Error(Box::new(response)))
             };
-            let answer = Answer::Whole(status, headers, body);
-            return Ok(Box::new(Success { answer, times, usage }));
-        }
-        running.stage.cell().set(Stage::FirstToken);
-        let is_events = kind == BodyKind::Events;
-        let strips_usage = if translation.is_some() { self.hides_usage() } else { running.requests_usage };
-        let body = match translation {
-            Some(_) if !is_events => return Err(AttemptError::garbage("no event stream")),
-            Some(translation) => {
-                let (first, secrets) = (take(&mut first), Arc::clone(&provider.secrets));
-                translation.stream(first, body, self.snapshot.stream.max_line, secrets)
+            if !status.is_success() {
+                running.stage.cell().set(Stage::Body);
+                self.refuse_beyond(announced.length)?;
+                let (text, rest) = read_error_start(body, deadline).await;
+                running.reported = usage::find(&text);
+                return error(headers, text, rest, translation);
             }
-            None => AnswerBody::Native(body, Arc::clone(&provider.secrets)),
-        };
-        if is_events {
-            forbid_buffering(&mut headers);
-        }
-        let (reached, mut stream) = running
-            .reach_commit(
-                self.stream(body, provider, is_events, strips_usage, deadline).beginning_with(first),
-                self.commit_point(),
-            )
-            .await?;
-        match reached {
-            Ok(()) => Ok(Success::of(Answer::Stream(status, headers, stream), times)),
-            Err(fault) if fault.kind == FaultKind::ErrorEvent => {
-                let text = stream.error_text();
-                error(headers, text, ErrorRest::Stream(stream), None)
+            if announced.is_page {
+                return Err(AttemptError::garbage("a page for people"));
             }
-            Err(fault) if matches!(fault.kind, FaultKind::Empty(_)) => {
-                // A document under a stream's label.
-                let text = stream.error_text();
-                if provider_error::is_json(&text) && self.is_error_document(running, status, &text)? {
-                    headers.insert("content-type", "application/json");
-                    return error(headers, text.clone(), ErrorRest::Here(text.into()), None);
+            let mut first = Bytes::new();
+            let is_labelled = kind == BodyKind::Events || announced.is_coded;
+            if self.streams && !is_labelled && !self.endpoint.answers_files() {
+                running.stage.cell().set(Stage::FirstToken);
+                (first, kind) = self.read_first(&mut body, &mut headers, kind, deadline).await?;
+            }
+            if kind == BodyKind::Events && !self.streams && !self.is_sole && self.endpoint.is_main() {
+                return Err(AttemptError::garbage("an event stream, which was not requested"));
+            }
+            if kind == BodyKind::Whole {
+                running.stage.cell().set(Stage::Body);
+                self.refuse_beyond(announced.length)?;
+                running.body = CollectedFrames::behind(first.into());
+                self.collect(&mut body, &mut running.body, deadline).await.map_err(AttemptError::Fault)?;
+                let body = provider.secrets.mask(running.body.take(), Within::Answer);
+                if !announced.is_coded && self.is_searched(provider, running.endpoint, body.len()) {
+                    let text = body.join();
+                    if self.is_error_document(running, status, &text)? {
+                        return error(headers, text, ErrorRest::Here(body), translation);
+                    }
                 }
-                Err(AttemptError::Fault(fault))
+                self.note_whole(provider, &body);
+                let (body, usage) = match running.whole(translation.as_ref(), body) {
+                    Ok(whole) => whole,
+                    Err(NoAnswer::Fault(fault)) => return Err(AttemptError::Fault(fault)),
+                    Err(NoAnswer::Error(text)) => {
+                        return error(headers, text.clone(), ErrorRest::Here(text.into()), translation);
+                    }
+                };
+                let answer = Answer::Whole(status, headers, body);
+                return Ok(Box::new(Success { answer, times, usage }));
             }
-            Err(fault) => Err(AttemptError::Fault(fault)),
+            running.stage.cell().set(Stage::FirstToken);
+            let is_events = kind == BodyKind::Events;
+            let strips_usage =
+                if translation.is_some() { self.hides_usage() } else { running.requests_usage };
+            let body = match translation {
+                Some(_) if !is_events => return Err(AttemptError::garbage("no event stream")),
+                Some(translation) => {
+                    let (first, secrets) = (take(&mut first), Arc::clone(&provider.secrets));
+                    translation.stream(first, body, self.snapshot.stream.max_line, secrets)
+                }
+                None => AnswerBody::Native(body, Arc::clone(&provider.secrets)),
+            };
+            if is_events {
+                forbid_buffering(&mut headers);
+            }
+            let (reached, mut stream) = running
+                .reach_commit(
+                    self.stream(body, provider, is_events, strips_usage, deadline).beginning_with(first),
+                    self.commit_point(),
+                )
+                .await?;
+            match reached {
+                Ok(()) => Ok(Success::of(Answer::Stream(status, headers, stream), times)),
+                Err(fault) if fault.kind == FaultKind::ErrorEvent => {
+                    let text = stream.error_text();
+                    error(headers, text, ErrorRest::Stream(stream), None)
+                }
+                Err(fault) if matches!(fault.kind, FaultKind::Empty(_)) => {
+                    // A document under a stream's label.
+                    let text = stream.error_text();
+                    if provider_error::is_json(&text) && self.is_error_document(running, status, &text)? {
+                        headers.insert("content-type", "application/json");
+                        return error(headers, text.clone(), ErrorRest::Here(text.into()), None);
+                    }
+                    Err(AttemptError::Fault(fault))
+                }
+                Err(fault) => Err(AttemptError::Fault(fault)),
+            }
         }
     }
 

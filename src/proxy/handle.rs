@@ -116,7 +116,11 @@ impl Gateway {
 
     /// An answer that is good enough for the client. Nothing of it has been sent. The request's owner is its
     /// key, and the key as shown, if it was.
-    async fn answer(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep its arguments twice in its future, and copy them"
+    )]
+    fn answer(
         &self,
         call: &mut Call,
         snapshot: &Snapshot,
@@ -124,107 +128,110 @@ impl Gateway {
         head: &RequestHead,
         body: impl Incoming,
         addressed: Addressed<'_>,
-    ) -> Result<Answer, Box<Refusal>> {
-        call.note_key(&principal);
-        call.record().on_disconnect = snapshot.stream.on_disconnect;
+    ) -> impl Future<Output = Result<Answer, Box<Refusal>>> {
+        async move {
+            call.note_key(&principal);
+            call.record().on_disconnect = snapshot.stream.on_disconnect;
 
-        let headers = RequestHeaders::of(&head.headers);
-        let trace = headers.trace_options(&snapshot.telemetry);
-        call.digests = trace.digests && !self.gauges.meter.sheds();
-        admission::enter(call, snapshot, &principal).await?;
-        let memory = (&self.bodies, &principal.id);
-        let read = intake::read(body, &head.headers, snapshot.intake, memory).await?;
-        let body = &read.bytes;
-        call.record().client.request_bytes = body.len() as u64;
+            let headers = RequestHeaders::of(&head.headers);
+            let trace = headers.trace_options(&snapshot.telemetry);
+            call.digests = trace.digests && !self.gauges.meter.sheds();
+            admission::enter(call, snapshot, &principal).await?;
+            let memory = (&self.bodies, &principal.id);
+            let read = intake::read(body, &head.headers, snapshot.intake, memory).await?;
+            let body = &read.bytes;
+            call.record().client.request_bytes = body.len() as u64;
 
-        let endpoint = addressed.endpoint;
-        let envelope = match addressed.streams {
-            Some(streams) => wire::envelope::read_gemini(body, addressed.model.unwrap_or_default(), streams)?,
-            None => wire::envelope::read_for(body, ModelUse::Required, addressed.model)?,
-        };
-        let mode = stream_mode(addressed.asgi, &headers, &envelope, snapshot)?;
-        let record = call.record();
-        record.model = Some(envelope.model().into());
-        record.mode = Some(match (envelope.stream() == Some(true), mode) {
-            (false, _) => ResponseMode::NonStreaming,
-            (true, Mode::Asgi) => ResponseMode::Asgi,
-            (true, Mode::Buffered) => ResponseMode::Buffered,
-        });
-        call.completion.show_model();
-
-        admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
-        own_response(snapshot, &principal, endpoint, (&envelope, body))?;
-        let key = Arc::clone(&principal.id);
-        let is_charged = principal.is_charged();
-        if endpoint == Endpoint::Responses {
-            call.record().background = Some(BackgroundPart::new(&self.background, None));
-        }
-        let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, body), &principal)?;
-        let path = match addressed.streams {
-            Some(streams) => gemini_path::method(endpoint, streams, head.uri.query()),
-            None => with_query(endpoint.path().into(), head.uri.query()),
-        };
-        if snapshot.cache.is_in_use || headers.cache().next().is_some() {
-            let (path, query, plan) = (&*path, head.uri.query(), &plan);
-            let (headers, envelope) = (&headers, &envelope);
-            let keyed = KeyedRequest {
-                snapshot,
-                plan,
-                endpoint,
-                path,
-                headers: &head.headers,
-                query,
-                envelope,
-                body,
-                shown,
-                owner: &principal.id,
-            };
-            match recall(call, &keyed, headers, &principal, trace.comment)? {
-                Recalled::Answer(answer) => return Ok(answer),
-                // Boxed: it must not enlarge the future of every request.
-                Recalled::Awaited(awaited) => {
-                    if let Some(answer) = Box::pin(awaited.resolve(call, keyed)).await? {
-                        return Ok(answer);
-                    }
+            let endpoint = addressed.endpoint;
+            let envelope = match addressed.streams {
+                Some(streams) => {
+                    wire::envelope::read_gemini(body, addressed.model.unwrap_or_default(), streams)?
                 }
-                Recalled::Nothing => {}
-            }
-        }
-        admission::grant(call, snapshot, principal, (body, &envelope), &plan).await?;
-        tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
-        let began = Instant::now();
-        let now = Moment::at(began.into_std());
-        let mut plan = self.attempts(snapshot, &headers, plan, now);
-        call.record().strategy = Some(strategy_name(&plan));
+                None => wire::envelope::read_for(body, ModelUse::Required, addressed.model)?,
+            };
+            let mode = stream_mode(addressed.asgi, &headers, &envelope, snapshot)?;
+            let record = call.record();
+            record.model = Some(envelope.model().into());
+            record.mode = Some(match (envelope.stream() == Some(true), mode) {
+                (false, _) => ResponseMode::NonStreaming,
+                (true, Mode::Asgi) => ResponseMode::Asgi,
+                (true, Mode::Buffered) => ResponseMode::Buffered,
+            });
+            call.completion.show_model();
 
-        let (record, running, wasted) = call.completion.parts();
-        record.race.is_race = plan.is_race();
-        call.asked = Some(began);
-        let context = RequestContext {
-            upstream: &self.upstream,
-            meter: &self.gauges.meter,
-            snapshot,
-            id: &call.id,
-            started: call.started,
-            head,
-            path: &path,
-            body,
-            payload: Payload::Json(&envelope),
-            endpoint,
-            streams: envelope.stream() == Some(true),
-            mode,
-            trace,
-            key: &key,
-            running,
-            wasted,
-            is_sole: plan.plan().candidates().len() == 1 || (!snapshot.failover && !plan.may_run_several()),
-            is_charged,
-            deadline: plan.deadline(),
-            model_commit: snapshot.commit_of(plan.plan()),
-        };
-        let mut recorder = AttemptRecorder { record, running, id: &call.id, snapshot, began };
-        let chosen = run_attempts(&context, &mut plan, &mut recorder, now).await?;
-        call.answered = Some(chosen.success.times.answered);
-        Ok(recorder.finish(chosen, &mut plan))
+            admission::check_models(snapshot, &principal, envelope.model(), envelope.fallback_models())?;
+            own_response(snapshot, &principal, endpoint, (&envelope, body))?;
+            let key = Arc::clone(&principal.id);
+            let is_charged = principal.is_charged();
+            if endpoint == Endpoint::Responses {
+                call.record().background = Some(BackgroundPart::new(&self.background, None));
+            }
+            let plan = self.candidates(snapshot, &headers, (endpoint, &envelope, body), &principal)?;
+            let path = match addressed.streams {
+                Some(streams) => gemini_path::method(endpoint, streams, head.uri.query()),
+                None => with_query(endpoint.path().into(), head.uri.query()),
+            };
+            if snapshot.cache.is_in_use || headers.cache().next().is_some() {
+                let keyed = KeyedRequest {
+                    snapshot,
+                    plan: &plan,
+                    endpoint,
+                    path: &path,
+                    headers: &head.headers,
+                    query: head.uri.query(),
+                    envelope: &envelope,
+                    body,
+                    shown,
+                    owner: &principal.id,
+                };
+                match recall(call, &keyed, &headers, &principal, trace.comment)? {
+                    Recalled::Answer(answer) => return Ok(answer),
+                    // Boxed: it must not enlarge the future of every request.
+                    Recalled::Awaited(awaited) => {
+                        if let Some(answer) = Box::pin(awaited.resolve(call, keyed)).await? {
+                            return Ok(answer);
+                        }
+                    }
+                    Recalled::Nothing => {}
+                }
+            }
+            admission::grant(call, snapshot, principal, (body, &envelope), &plan).await?;
+            tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
+            let began = Instant::now();
+            let now = Moment::at(began.into_std());
+            let mut plan = self.attempts(snapshot, &headers, plan, now);
+            call.record().strategy = Some(strategy_name(&plan));
+
+            let (record, running, wasted) = call.completion.parts();
+            record.race.is_race = plan.is_race();
+            call.asked = Some(began);
+            let context = RequestContext {
+                upstream: &self.upstream,
+                meter: &self.gauges.meter,
+                snapshot,
+                id: &call.id,
+                started: call.started,
+                head,
+                path: &path,
+                body,
+                payload: Payload::Json(&envelope),
+                endpoint,
+                streams: envelope.stream() == Some(true),
+                mode,
+                trace,
+                key: &key,
+                running,
+                wasted,
+                is_sole: plan.plan().candidates().len() == 1
+                    || (!snapshot.failover && !plan.may_run_several()),
+                is_charged,
+                deadline: plan.deadline(),
+                model_commit: snapshot.commit_of(plan.plan()),
+            };
+            let mut recorder = AttemptRecorder { record, running, id: &call.id, snapshot, began };
+            let chosen = run_attempts(&context, &mut plan, &mut recorder, now).await?;
+            call.answered = Some(chosen.success.times.answered);
+            Ok(recorder.finish(chosen, &mut plan))
+        }
     }
 }
