@@ -30,7 +30,7 @@ use crate::{
 
 /// The answer for the client, and its provider.
 pub(super) struct ChosenAnswer<'c> {
-    pub(super) success: Box<Success>,
+    success: Box<Success>,
     /// When the attempt ended.
     ended: Moment,
     provider: usize,

@@ -49,9 +49,8 @@ pub struct Call {
     has_origin: bool,
     /// The method is `HEAD`.
     head_only: bool,
-    /// When the first attempt began, and when the head of the answer came.
+    /// When the first attempt began.
     pub asked: Option<Instant>,
-    pub answered: Option<Instant>,
     /// Digests of the answer's bytes are wanted.
     pub(super) digests: bool,
     /// The key's limits for the response. `None`: it has none.
@@ -87,7 +86,6 @@ impl Call {
             has_origin: head.headers.contains("origin"),
             head_only: head.method == Method::HEAD,
             asked: None,
-            answered: None,
             digests: false,
             limits: None,
             place: None,
@@ -305,34 +303,21 @@ impl Call {
 
     fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderFields) {
         let intake = self.asked.map(|asked| asked - self.started);
+        let total = self.started.elapsed();
         let record = self.record();
         record.status = Some(status);
         record.intake = intake;
+        let timing = TimingText::of(intake, record.answered_after, total);
         headers.insert("x-request-id", self.id.as_str());
         headers.insert("x-content-type-options", "nosniff");
-        headers.insert("server-timing", self.timing(intake).bytes());
+        headers.insert("server-timing", timing.bytes());
         if let Some(limits) = &self.limits {
-            limits.write(headers, self.started.elapsed());
+            limits.write(headers, total);
         }
         if self.has_origin {
             headers.insert("access-control-allow-origin", "*");
             headers.insert("access-control-expose-headers", EXPOSED_HEADERS);
         }
-    }
-
-    /// `Server-Timing` (W3C), in milliseconds: to the first attempt, from there to the provider's head, and
-    /// in all. `intake`: `None` if there was no attempt.
-    fn timing(&self, intake: Option<Duration>) -> TimingText {
-        let total = self.started.elapsed();
-        let upstream = self.asked.zip(self.answered).map(|(asked, answered)| answered - asked);
-        let mut text = TimingText::default();
-        text.put(b"intake;dur=");
-        text.put_millis(intake.unwrap_or(total));
-        text.put(b", upstream;dur=");
-        text.put_millis(upstream.unwrap_or_default());
-        text.put(b", total;dur=");
-        text.put_millis(total);
-        text
     }
 }
 
@@ -352,6 +337,19 @@ impl Default for TimingText {
 impl TimingText {
     /// The fixed parts have 38 bytes, and each of the three times has 21 at most.
     const MAX: usize = 128;
+
+    /// `Server-Timing` (W3C), in milliseconds: to the first attempt, from there to the provider's head, and
+    /// in all. `intake`: `None` if there was no attempt.
+    fn of(intake: Option<Duration>, upstream: Option<Duration>, total: Duration) -> Self {
+        let mut text = Self::default();
+        text.put(b"intake;dur=");
+        text.put_millis(intake.unwrap_or(total));
+        text.put(b", upstream;dur=");
+        text.put_millis(upstream.unwrap_or_default());
+        text.put(b", total;dur=");
+        text.put_millis(total);
+        text
+    }
 
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()

@@ -176,7 +176,6 @@ impl Gateway {
         record.answered_after = Some(success.times.answered - began);
         record.connection_wait = Some(success.times.connection_wait);
         let attempts = record.attempts;
-        call.answered = Some(success.times.answered);
         let mut answer = success.answer;
         let name = snapshot.providers.get(provider).map(|provider| &*provider.target.name);
         answer.sign(name, attempts);

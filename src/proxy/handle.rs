@@ -230,7 +230,6 @@ impl Gateway {
             };
             let mut recorder = AttemptRecorder { record, running, id: &call.id, snapshot, began };
             let chosen = run_attempts(&context, &mut plan, &mut recorder, now).await?;
-            call.answered = Some(chosen.success.times.answered);
             Ok(recorder.finish(chosen, &mut plan))
         }
     }
