@@ -105,7 +105,8 @@ pub(super) async fn run_attempts<'c>(
             let own = context.wasted.borrow_mut().split_off(noted);
             cancel_slower(&mut running, plan, recorder).await;
             let asked = recorder.snapshot.providers.get(provider).ok_or_else(no_provider)?;
-            let success = context.pass_error(error, class, asked).await;
+            // Boxed: it must not enlarge the future of every request.
+            let success = Box::pin(context.pass_error(error, class, asked)).await;
             if !success.as_ref().is_ok_and(|success| matches!(success.answer, Answer::Stream(..))) {
                 context.wasted.borrow_mut().extend(own);
             }
