@@ -82,8 +82,9 @@ impl HeaderFields {
         Self { names: String::new(), values: Vec::new(), spans: Vec::new(), keys: 0 }
     }
 
-    /// The fields of a head, `bytes`, whose parser has found their names and values good, with room for `more`
-    /// fields. `None`: a name is longer than 64 KiB, the head is longer than 4 GiB, or a value is not in it.
+    /// The fields of a head, `bytes`, whose parser has found their names and values good, with room for
+    /// `more` fields. `None`: a name is longer than 64 KiB, the head is longer than 4 GiB, or a value is not
+    /// in it.
     #[must_use]
     pub fn of_parsed(bytes: &[u8], parsed: &[httparse::Header<'_>], more: usize) -> Option<Self> {
         let names: usize = parsed.iter().map(|field| field.name.len()).sum();
@@ -324,7 +325,8 @@ pub fn field_text(value: &[u8]) -> Option<&str> {
     if is_text { std::str::from_utf8(value).ok() } else { None }
 }
 
-/// A value that is a number in decimal digits alone, as a length is. `None`: it is another, or beyond 64 bits.
+/// A value that is a number in decimal digits alone, as a length is. `None`: it is another, or beyond 64
+/// bits.
 #[must_use]
 pub fn field_number(value: &[u8]) -> Option<u64> {
     let add = |number: u64, byte: &u8| {
