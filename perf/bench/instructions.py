@@ -30,7 +30,7 @@ def _requests(number):
     return Workload("", "", Load(8, number, stream=False), events=None)
 
 
-MEASURES = (Measure(_streams(250), _streams(1250), 4_500), Measure(_requests(400), _requests(2400), 60_000))
+MEASURES = (Measure(_streams(250), _streams(1250), 4_500), Measure(_requests(400), _requests(2400), 36_000))
 
 
 def main():
