@@ -123,7 +123,8 @@ impl RequestContext<'_> {
         tracing::debug!(
             id = %self.id, provider = %target.name, status = response.status.as_u16(),
             connected_ms = response.connected_after.as_secs_f64() * 1e3,
-            latency_ms = deadline.since.elapsed().as_secs_f64() * 1e3, "connected"
+            // The deadline counts from the beginning of the attempt.
+            latency_ms = (deadline.at - timeout).elapsed().as_secs_f64() * 1e3, "connected"
         );
         pin!(self.judge(running, response, provider, (deadline, translation))).await
     }

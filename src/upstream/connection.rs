@@ -5,12 +5,13 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, SemaphorePermit},
-    time::{Duration, Instant, timeout},
+    time::timeout,
 };
 
 use super::{
@@ -130,28 +131,26 @@ impl Multiplexed {
 }
 
 impl Pool {
-    /// A connection for one request, and whether it was used before. `reuse_at`: the time by which the age of
-    /// an idle one counts; `None`: a fresh one is needed. Dropping the future gives permit and turn back.
+    /// A connection for one request, and whether it was used before. Dropping the future gives permit and
+    /// turn back.
     pub(super) async fn acquire(
         self: &Rc<Self>,
         target: &Target,
         block: &ReadBlock,
         tasks: &Tasks,
-        (reuse_at, stage): (Option<Instant>, &Cell<Stage>),
+        (may_reuse, stage): (bool, &Cell<Stage>),
     ) -> Result<(UpstreamConnection, bool), Fault> {
         stage.set(Stage::Pool);
-        if reuse_at.is_some()
-            && let Some(connection) = self.multiplexed.with_room()
-        {
+        if may_reuse && let Some(connection) = self.multiplexed.with_room() {
             return Ok((UpstreamConnection::H2(connection), true));
         }
         let permit = self.admit(target.pool_timeout).await?;
-        if let Some(now) = reuse_at {
+        if may_reuse {
             if let Some(connection) = self.multiplexed.idle(self.expiry()) {
                 connection.occupy(permit);
                 return Ok((UpstreamConnection::H2(connection), true));
             }
-            if let Some(io) = self.take(block, now) {
+            if let Some(io) = self.take(block) {
                 return Ok((
                     UpstreamConnection::H1(PooledConnection::new(io, Rc::clone(self), permit)),
                     true,

@@ -13,8 +13,6 @@ use crate::base::{DeadlineKind, Fault, FaultKind, Sent, Stage};
 /// The end of the wait for a response's head, and its name and length for the fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// The start of the wait.
-    pub since: Instant,
     pub at: Instant,
     pub kind: DeadlineKind,
     /// From the start of the wait to `at`.
@@ -24,8 +22,7 @@ pub struct Deadline {
 impl Deadline {
     #[must_use]
     pub fn new(kind: DeadlineKind, after: Duration) -> Self {
-        let since = Instant::now();
-        Self { since, at: since + after, kind, after }
+        Self { at: Instant::now() + after, kind, after }
     }
 
     /// The fault of a deadline that passed at `stage`.

@@ -221,11 +221,11 @@ impl Pool {
         self.settings.get().http2_ping
     }
 
-    /// The youngest idle connection that is still open and, at `now`, not too old. `None`: there is none.
-    pub(super) fn take(&self, block: &ReadBlock, now: Instant) -> Option<Io> {
+    /// The youngest idle connection that is still open. `None`: there is none.
+    pub(super) fn take(&self, block: &ReadBlock) -> Option<Io> {
         loop {
             let mut idle = self.idle.borrow_mut().pop()?;
-            if now.saturating_duration_since(idle.since) < self.expiry() && idle.io.is_quiet(block) {
+            if idle.since.elapsed() < self.expiry() && idle.io.is_quiet(block) {
                 return Some(idle.io);
             }
         }

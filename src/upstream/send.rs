@@ -12,7 +12,7 @@ use std::{
 use http::StatusCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Duration, timeout_at},
+    time::{Duration, Instant, timeout_at},
 };
 
 use super::{
@@ -98,10 +98,10 @@ impl Upstream {
         stage: &Cell<Stage>,
     ) -> impl Future<Output = Result<Response, Fault>> {
         async move {
-            let start = deadline.since;
+            let start = Instant::now();
             let pool = self.pool(target);
             let Inner { block, tasks, .. } = &*self.0;
-            let (connection, reused) = pool.acquire(target, block, tasks, (Some(start), stage)).await?;
+            let (connection, reused) = pool.acquire(target, block, tasks, (true, stage)).await?;
             stage.set(Stage::Head);
             let connected_after = start.elapsed();
             let multiplexed = connection.multiplexed();
@@ -117,7 +117,7 @@ impl Upstream {
                             || multiplexed.is_some_and(|connection| connection.was_silent()),
                     ) =>
                 {
-                    let (connection, _) = pool.acquire(target, block, tasks, (None, stage)).await?;
+                    let (connection, _) = pool.acquire(target, block, tasks, (false, stage)).await?;
                     stage.set(Stage::Head);
                     let connected_after = start.elapsed();
                     self.exchange(connection, (target, request, again), deadline, connected_after).await
