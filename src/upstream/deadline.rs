@@ -35,13 +35,19 @@ impl Deadline {
 
 /// A connection's timer for the heads of its responses, kept from one request to the next, because to set
 /// and to clear a timer costs more than to poll one that is set. It stands at the earliest of the deadlines
-/// since it last rang; where that one no longer counts, it is set to the one that does.
+/// since it last rang; where that one no longer counts, it is set to the one that does. It holds the task that
+/// waited last.
 #[derive(Debug)]
 pub(super) struct KeptTimer(Option<Pin<Box<Sleep>>>);
 
 impl KeptTimer {
     pub(super) const fn new() -> Self {
         Self(None)
+    }
+
+    /// Of a connection that is not used for a while.
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
     }
 
     /// Ready once `deadline` has come.

@@ -265,11 +265,15 @@ impl Pool {
         Some(IdlePermit { _counted: self.gauges.upstream_idle.hold(), _slot: slot })
     }
 
-    /// Closes connections that have been idle for too long or that the provider closed.
+    /// Closes connections that have been idle for too long or that the provider closed; the others let go of
+    /// the tasks that used them.
     pub(super) fn sweep(&self, block: &ReadBlock) {
         let expiry = self.expiry();
         self.multiplexed.sweep(expiry);
-        self.idle.borrow_mut().retain_mut(|idle| idle.since.elapsed() < expiry && idle.io.is_quiet(block));
+        self.idle.borrow_mut().retain_mut(|idle| {
+            idle.io.timer.clear();
+            idle.since.elapsed() < expiry && idle.io.is_quiet(block)
+        });
     }
 }
 

@@ -1,7 +1,8 @@
-//! HTTP/2 and TLS to providers over real loopback sockets. The provider is h2's own server, and the request's
+//! HTTP/1.1, HTTP/2 and TLS to providers over real loopback sockets. The provider is h2's own server, and the request's
 //! path selects its behaviour. Bounded waits only; the kernel chooses every port, and every certificate is
 //! made for the run.
 
+mod h1;
 mod h2;
 mod tls;
 mod tunnel;
@@ -13,6 +14,7 @@ use std::{
     path::PathBuf,
     rc::Rc,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
