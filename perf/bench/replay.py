@@ -1,5 +1,5 @@
-"""Answers that providers have given, and bodies that agents and indexers send, through a gateway in every pair of dialects: for
-perf/profile/record.sh, which wants each branch run that real traffic runs. Nothing is measured.
+"""Answers that providers have given, and bodies that agents and indexers send, through a gateway in every pair of
+dialects: for perf/profile/record.sh, so that the branches run that real traffic runs. Nothing is measured.
 
     python3 -m bench.replay FOLDER      of recorded answers: NAME/meta.json, NAME/response.body
 """

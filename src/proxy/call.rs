@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_time_is_written_in_milliseconds() {
-        for micros in [0, 1, 45, 999, 1000, 10_020, 12_345_678, u64::MAX] {
+        for micros in [0, 1, 45, 999, 1000, 9999, 10_000, 10_020, 12_345_678, u64::MAX] {
             let mut text = TimingText::default();
             for _ in 0..3 {
                 text.put(b", upstream;dur=");

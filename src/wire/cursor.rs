@@ -24,7 +24,7 @@ pub(super) struct Cursor<'a> {
     runs_from: usize,
 }
 
-/// The first bytes of a string are tested sixteen at a time, so often: most strings are not longer.
+/// The first bytes of a string are tested so many at a time, and so often: most strings are not longer.
 const NEAR: usize = 16;
 const NEAR_CHUNKS: usize = 6;
 
