@@ -35,8 +35,8 @@ impl Deadline {
 
 /// A connection's timer for the heads of its responses, kept from one request to the next, because to set
 /// and to clear a timer costs more than to poll one that is set. It stands at the earliest of the deadlines
-/// since it last rang; where that one no longer counts, it is set to the one that does. It holds the task that
-/// waited last.
+/// since it last rang; where that one no longer counts, it is set to the one that does. It holds the task
+/// that waited last.
 #[derive(Debug)]
 pub(super) struct KeptTimer(Option<Pin<Box<Sleep>>>);
 

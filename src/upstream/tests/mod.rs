@@ -1,6 +1,6 @@
-//! HTTP/1.1, HTTP/2 and TLS to providers over real loopback sockets. The provider is h2's own server, and the request's
-//! path selects its behaviour. Bounded waits only; the kernel chooses every port, and every certificate is
-//! made for the run.
+//! HTTP/1.1, HTTP/2 and TLS to providers over real loopback sockets. The provider of HTTP/2 is h2's own
+//! server, and the request's path selects its behaviour. Bounded waits only; the kernel chooses every port,
+//! and every certificate is made for the run.
 
 mod h1;
 mod h2;
