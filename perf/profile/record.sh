@@ -1,7 +1,7 @@
 #!/bin/sh
 # Records what a release build runs most under the workloads of perf/run.sh, for the compiler that is
 # installed: a .profdata file of its version in this folder, which rustc.sh hands to the compiler. Takes some
-# ten minutes; needs rustup for llvm-profdata, and what perf/run.sh needs. Answers of providers are read from
+# 15 minutes; needs rustup for llvm-profdata, and what perf/run.sh needs. Answers of providers are read from
 # the folder TRANSCRIPTS (its full path), or from ../shared/transcripts.
 set -eu
 cd "$(dirname "$0")/../.."
