@@ -285,9 +285,10 @@ impl Connection {
                     tracing::debug!("HTTP/2 connection to a provider closed: a PING was not answered");
                 }
             }
-            drop(driver);
             driven.closed.set(true);
+            // Before the driver, which gives its place to another connection.
             driven.idle_permit.take();
+            drop(driver);
             driven.closing.take();
         });
         Ok(Self(Rc::new(Inner {

@@ -94,9 +94,10 @@ impl Drop for Pool {
 
 #[derive(Debug)]
 struct IdleConnection {
+    /// Dropped before the connection gives its place to another: no more are counted than there may be.
+    _permit: IdlePermit,
     io: Io,
     since: Instant,
-    _permit: IdlePermit,
 }
 
 /// The right of one connection to be idle, over all workers.
@@ -255,7 +256,7 @@ impl Pool {
             return;
         }
         if let Some(permit) = self.idle_permit() {
-            self.idle.borrow_mut().push(IdleConnection { io, since: Instant::now(), _permit: permit });
+            self.idle.borrow_mut().push(IdleConnection { _permit: permit, io, since: Instant::now() });
         }
     }
 
