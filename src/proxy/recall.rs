@@ -86,9 +86,13 @@ pub(super) fn recall(
         call.place = Some(Box::new(place));
         let mut follower = None;
         if settings.coalesce && !directive.only_if_cached {
-            match request.snapshot.flights.join(key, max_size) {
-                FlightRole::Leader(leader) => call.flight = Some(Box::new(leader)),
-                FlightRole::Follower(joined) => follower = Some(joined),
+            match join_flight(call, request, key, max_age) {
+                JoinedFlight::Ended(answer) => {
+                    call.place = None;
+                    return Ok(Recalled::Answer(answer));
+                }
+                JoinedFlight::Led => {}
+                JoinedFlight::Followed(joined) => follower = Some(joined),
             }
         }
         // The first of equal requests asks for all of them. Nothing is as new as a new answer.
@@ -127,12 +131,13 @@ impl AwaitedAnswer {
                     break;
                 }
                 // It has left, or has no answer to share: one of its followers asks for the others.
-                match request.snapshot.flights.join(key, settings.max_entry_size) {
-                    FlightRole::Leader(leader) => {
-                        call.flight = Some(Box::new(leader));
+                match join_flight(call, &request, key, max_age) {
+                    JoinedFlight::Ended(answer) => {
+                        found = Some(answer);
                         break;
                     }
-                    FlightRole::Follower(next) => follower = next,
+                    JoinedFlight::Led => break,
+                    JoinedFlight::Followed(next) => follower = next,
                 }
             }
             found
@@ -151,6 +156,34 @@ impl AwaitedAnswer {
         }
         answers.note_miss();
         if is_only_wish { Err(not_cached()) } else { Ok(None) }
+    }
+}
+
+/// The flight of an equal request, as a request that found no answer in memory joins it.
+enum JoinedFlight {
+    /// It has just ended, and this is its answer.
+    Ended(Answer),
+    /// There is none: others follow this request.
+    Led,
+    Followed(FlightFollower),
+}
+
+fn join_flight(
+    call: &mut Call,
+    request: &KeyedRequest<'_>,
+    key: AnswerKey,
+    max_age: Duration,
+) -> JoinedFlight {
+    match request.snapshot.flights.join(key, request.snapshot.cache.settings.max_entry_size) {
+        FlightRole::Follower(follower) => JoinedFlight::Followed(follower),
+        // An answer is stored before its flight ends.
+        FlightRole::Leader(leader) => match remember(request, &key, max_age) {
+            Some(answer) => JoinedFlight::Ended(answer),
+            None => {
+                call.flight = Some(Box::new(leader));
+                JoinedFlight::Led
+            }
+        },
     }
 }
 
