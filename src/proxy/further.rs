@@ -234,7 +234,7 @@ impl Gateway {
             .map_err(|none| Refusal::no_plan(&none, model))?;
         // An estimate takes the place of an answer that is known to be none.
         let is_spared = |candidate: &&Candidate<'_>| {
-            endpoint == Endpoint::CountTokens
+            matches!(endpoint, Endpoint::CountTokens | Endpoint::InputTokens)
                 && snapshot.catalog.is_known_to_lack(candidate, endpoint, Moment::now())
         };
         let mut stops: Vec<AskedProvider<'a>> = plan
@@ -251,6 +251,16 @@ impl Gateway {
     }
 }
 
+/// The dialect in which an endpoint counts the tokens of a prompt. `None`: it counts none.
+fn counting_dialect(endpoint: Endpoint) -> Option<ApiDialect> {
+    let counting = [
+        (Endpoint::CountTokens, ApiDialect::Messages),
+        (Endpoint::InputTokens, ApiDialect::Responses),
+        (Endpoint::GeminiCount, ApiDialect::Gemini),
+    ];
+    counting.into_iter().find(|(known, _)| *known == endpoint).map(|(_, dialect)| dialect)
+}
+
 /// The tokens of a prompt, estimated, where no provider counts them: agents ask for a count to decide when to
 /// compact a conversation.
 ///
@@ -262,10 +272,8 @@ fn estimated_count(
     (endpoint, model): (Endpoint, &str),
     body: &[u8],
 ) -> Result<Answer, Box<Refusal>> {
-    let dialect = if endpoint.is_gemini() { ApiDialect::Gemini } else { ApiDialect::Messages };
-    let may_estimate = matches!(endpoint, Endpoint::CountTokens | Endpoint::GeminiCount)
-        && refusal.code == "endpoint_not_found"
-        && snapshot.catalog.translates(model);
+    let Some(dialect) = counting_dialect(endpoint) else { return Err(refusal) };
+    let may_estimate = refusal.code == "endpoint_not_found" && snapshot.catalog.translates(model);
     let tokens = may_estimate.then(|| request::count_tokens(dialect, body).ok()).flatten();
     let tokens = tokens.ok_or(refusal)?;
     let headers = HeaderFields::from_iter([("content-type", "application/json")]);
@@ -323,7 +331,9 @@ impl RequestContext<'_> {
                 Err(fault.into())
             }
             Some(KeptError { error: error @ AttemptError::Error(_), class, provider, .. })
-                if self.understands(class, &error) =>
+                if self.understands(class, &error)
+                    && (class != FailureClass::EndpointMissing
+                        || counting_dialect(self.endpoint).is_none()) =>
             {
                 let (provider, index) = provider;
                 let success = self.pass_error(error, class, provider).await?;

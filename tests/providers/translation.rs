@@ -549,14 +549,25 @@ async fn tokens_are_estimated_where_no_provider_counts() {
     let provider = chat_alone(|_| script::json(200, script::COMPLETION));
     let gateway = Plan::to(&[&provider]).start().await;
     let mut client = gateway.client(Version::H1).await;
-    let body =
-        r#"{"model":"m","messages":[{"role":"user","content":"How far does the river run from here?"}]}"#;
-    for _ in 0..2 {
-        let answer = client.send(Call::post("/v1/messages/count_tokens", body)).await;
-        assert_eq!(answer.status, 200);
-        let count = answer.collect().await.json()["input_tokens"].as_u64().unwrap();
-        assert!((5..40).contains(&count), "{count}");
+    let message = r#"[{"role":"user","content":"How far does the river run from here?"}]"#;
+    for (path, member, object) in [
+        ("/v1/messages/count_tokens", "messages", Value::Null),
+        ("/v1/responses/input_tokens", "input", json!("response.input_tokens")),
+    ] {
+        let body = format!(r#"{{"model":"m","{member}":{message}}}"#);
+        for _ in 0..2 {
+            let answer = client.send(Call::post(path, body.clone())).await;
+            let status = answer.status;
+            let answer = answer.collect().await.json();
+            assert_eq!(status, 200, "{path} {answer}");
+            assert_eq!(answer["object"], object, "{path}");
+            let count = answer["input_tokens"].as_u64().unwrap();
+            assert!((5..40).contains(&count), "{path} {count}");
+        }
     }
+    // The earlier answer that it refers to is at no provider of these.
+    let stored = r#"{"model":"m","previous_response_id":"resp_1","input":"more"}"#;
+    assert_eq!(client.send(Call::post("/v1/responses/input_tokens", stored)).await.status, 404);
     drop(client);
     gateway.stop().await;
 }
