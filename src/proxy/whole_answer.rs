@@ -28,22 +28,23 @@ pub(super) fn is_good_whole(dialect: Dialect, body: &[u8]) -> bool {
     }
 }
 
-/// The reason for which an answer has ended is its own.
+/// Reasons of its own for which an answer has ended.
+const GOOD_REASONS: [&str; 10] = [
+    "stop",
+    "length",
+    "tool_calls",
+    "function_call",
+    "end_turn",
+    "stop_sequence",
+    "max_tokens",
+    "tool_use",
+    "STOP",
+    "MAX_TOKENS",
+];
+
 fn is_good_reason(reason: Option<&Value>) -> bool {
     let reason = reason.and_then(Value::as_str).unwrap_or_default();
-    matches!(
-        reason,
-        "stop"
-            | "length"
-            | "tool_calls"
-            | "function_call"
-            | "end_turn"
-            | "stop_sequence"
-            | "max_tokens"
-            | "tool_use"
-            | "STOP"
-            | "MAX_TOKENS"
-    )
+    GOOD_REASONS.contains(&reason)
 }
 
 /// A stream whose end the tap has found, without an error event: it has none of the ends that are no answer.
@@ -55,8 +56,10 @@ pub(super) fn is_good_stream(dialect: Dialect, body: &[u8]) -> bool {
         })
     };
     match dialect {
+        // `[DONE]` alone says nothing of the answer.
         Dialect::ChatCompletions | Dialect::Completions => {
-            !ends_with("finish_reason", &["error", "content_filter"])
+            ends_with("finish_reason", &GOOD_REASONS)
+                && !ends_with("finish_reason", &["error", "content_filter"])
         }
         Dialect::Embeddings => false,
         Dialect::Messages => has("message_stop") && !ends_with("stop_reason", &["refusal", "pause_turn"]),
@@ -105,6 +108,8 @@ mod tests {
         for (name, good) in [("stop", true), ("length", true), ("error", false), ("content_filter", false)] {
             assert_eq!(is_good_stream(Dialect::ChatCompletions, reason(name).as_bytes()), good, "{name}");
         }
+        let without = b"data: {\"choices\":[{\"finish_reason\":null}]}\n\ndata: [DONE]\n\n";
+        assert!(!is_good_stream(Dialect::ChatCompletions, without));
         assert!(!is_good_stream(Dialect::Responses, b"event: response.incomplete\n\n"));
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     upstream::{
         Speaks, Step, Upstream,
         log::in_time,
-        script::{self, COMPLETION, DONE, delta, usage},
+        script::{self, COMPLETION, DONE, delta, last_delta, usage},
     },
 };
 
@@ -39,7 +39,7 @@ fn cached(upstream: &Upstream, change: impl FnOnce(&mut CacheSettings)) -> Plan 
 pub fn counting() -> Upstream {
     Upstream::by(Speaks::H1, |number, seen| {
         if seen.json()["stream"] == true {
-            script::sse([delta(&format!("answer {number}")), usage(), DONE.into()].concat())
+            script::sse([last_delta(&format!("answer {number}")), usage(), DONE.into()].concat())
         } else {
             script::json(200, COMPLETION.replace("one two", &format!("answer {number}")))
         }
@@ -271,6 +271,7 @@ async fn an_answer_that_is_not_whole_and_good_is_not_kept() {
         ("a refusal", false, script::json(200, stop)),
         ("an error event", true, stream(&[&content, event.as_bytes(), DONE])),
         ("no end", true, stream(&[&content])),
+        ("no reason for its end", true, stream(&[&content, DONE])),
         ("a filtered end", true, stream(&[&content, &filtered(), DONE])),
         ("events of another kind", true, stream(&[b"data: hello\n\n"])),
         (
@@ -296,7 +297,7 @@ async fn an_answer_that_is_not_whole_and_good_is_not_kept() {
 
 /// An event that ends an answer because of its content.
 fn filtered() -> Bytes {
-    let text = String::from_utf8(script::last_delta("").to_vec()).unwrap();
+    let text = String::from_utf8(last_delta("").to_vec()).unwrap();
     text.replace("\"stop\"", "\"content_filter\"").into()
 }
 
@@ -421,14 +422,14 @@ async fn entries_are_bounded_one_by_one_and_together() {
 async fn a_stream_is_given_again_at_its_own_pace() {
     let mut steps = vec![script::sse_head(), script::body(delta("one")), Step::Delivered];
     steps.extend(std::iter::repeat_n(Step::Moment, 40));
-    steps.extend([script::body([delta("two"), DONE.into()].concat()), Step::End]);
+    steps.extend([script::body([last_delta("two"), DONE.into()].concat()), Step::End]);
     for pace in [ReplayPace::Recorded, ReplayPace::AtOnce] {
         let upstream = Upstream::always(Speaks::H1, steps.clone());
         let gateway = cached(&upstream, |cache| cache.pace = pace).start().await;
         for version in Version::BOTH {
             let mut client = gateway.client(version).await.telling(&upstream.log);
             let first = client.send(Call::stream()).await;
-            let expected = [delta("one"), delta("two"), DONE.into()].concat();
+            let expected = [delta("one"), last_delta("two"), DONE.into()].concat();
             assert_eq!(first.collect().await.bytes(), expected);
             let began = tokio::time::Instant::now();
             let call = Call::stream();
@@ -454,7 +455,7 @@ async fn a_client_that_leaves_ends_a_replay_and_stores_nothing() {
         script::sse_head(),
         script::body(delta("one")),
         Step::Wait(gate.clone()),
-        script::body(DONE),
+        script::body([last_delta(""), DONE.into()].concat()),
         Step::End,
     ];
     let upstream = Upstream::always(Speaks::H1, steps);

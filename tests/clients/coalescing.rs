@@ -11,7 +11,7 @@ use crate::{
     journal,
     upstream::{
         Gate, Speaks, Step, Upstream,
-        script::{self, COMPLETION, DONE, delta, usage},
+        script::{self, COMPLETION, DONE, delta, last_delta, usage},
     },
 };
 
@@ -34,7 +34,7 @@ fn gated(gate: &Gate, rest: impl Into<Bytes>) -> Vec<Step> {
 }
 
 fn rest() -> Bytes {
-    [delta("two"), usage(), DONE.into()].concat().into()
+    [last_delta("two"), usage(), DONE.into()].concat().into()
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn late_ones_get_what_they_missed_and_one_pays() {
     gate.open();
     for answer in answers {
         let received = answer.collect().await;
-        let expected: Bytes = [delta("two"), DONE.into()].concat().into();
+        let expected: Bytes = [last_delta("two"), DONE.into()].concat().into();
         assert_eq!((received.complete, received.bytes()), (true, expected));
     }
     assert_eq!(upstream.log.requests(), 1);

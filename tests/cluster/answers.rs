@@ -25,7 +25,7 @@ use crate::{
     upstream::{
         Speaks, Step, Upstream,
         log::in_time,
-        script::{self, DONE, delta},
+        script::{self, DONE, delta, last_delta},
     },
 };
 
@@ -170,13 +170,13 @@ async fn a_stream_of_another_gateway_is_given_at_its_own_pace() {
     let Some(server) = RedisServer::start(&[]).await else { return };
     let mut steps = vec![script::sse_head(), script::body(delta("one")), Step::Delivered];
     steps.extend(std::iter::repeat_n(Step::Moment, 60));
-    steps.extend([script::body(delta("two")), Step::Delivered]);
+    steps.extend([script::body(last_delta("two")), Step::Delivered]);
     steps.extend(std::iter::repeat_n(Step::Moment, 60));
     steps.extend([script::body(DONE), Step::End]);
     let upstream = Upstream::always(Speaks::H1, steps);
     let one = replica(&upstream, server.url(), |_| ()).await;
     let mut client = one.client(Version::H1).await.telling(&upstream.log);
-    let expected = [delta("one"), delta("two"), DONE.into()].concat();
+    let expected = [delta("one"), last_delta("two"), DONE.into()].concat();
     assert_eq!(client.send(Call::stream()).await.collect().await.bytes(), expected);
     drop(client);
     until_stored(&one, 1).await;
@@ -187,7 +187,7 @@ async fn a_stream_of_another_gateway_is_given_at_its_own_pace() {
         let began = Instant::now();
         let mut answer = client.send(Call::stream()).await;
         assert!(answer.header("x-thalweg-cache").starts_with("hit"));
-        for (number, frame) in [delta("one"), delta("two"), DONE.into()].into_iter().enumerate() {
+        for (number, frame) in [delta("one"), last_delta("two"), DONE.into()].into_iter().enumerate() {
             assert_eq!(answer.piece().await, frame);
             // From the beginning, because a machine that stands still shortens a pause at the client.
             let least = Duration::from_millis(50) * number.try_into().unwrap();
