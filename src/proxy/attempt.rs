@@ -41,7 +41,7 @@ use crate::{
     },
     routing::FailureClass,
     upstream::{self, Deadline, Request},
-    wire::{provider_error, usage},
+    wire::{BYTE_ORDER_MARK, provider_error, usage},
 };
 
 impl RequestContext<'_> {
@@ -167,8 +167,8 @@ impl RequestContext<'_> {
                 return Err(AttemptError::garbage("a page for people"));
             }
             let mut first = Bytes::new();
-            let is_labelled = kind == BodyKind::Events || announced.is_coded;
-            if self.streams && !is_labelled && !self.endpoint.answers_files() {
+            let is_expected = self.streams == (kind == BodyKind::Events) || announced.is_coded;
+            if !is_expected && !self.endpoint.answers_files() {
                 running.stage.cell().set(Stage::FirstToken);
                 (first, kind) = self.read_first(&mut body, &mut headers, kind, deadline).await?;
             }
@@ -182,7 +182,7 @@ impl RequestContext<'_> {
                 self.collect(&mut body, &mut running.body, deadline).await.map_err(AttemptError::Fault)?;
                 let body = provider.secrets.mask(running.body.take(), Within::Answer);
                 if !announced.is_coded && self.is_searched(provider, running.endpoint, body.len()) {
-                    let text = body.join();
+                    let text = without_mark(body.join());
                     if self.is_error_document(running, status, &text)? {
                         return error(headers, text, ErrorRest::Here(body), translation);
                     }
@@ -239,8 +239,8 @@ impl RequestContext<'_> {
         }
     }
 
-    /// The first bytes of a body that is requested as a stream and comes under another label, and its kind by
-    /// them; events are labelled as such.
+    /// The first bytes of a body that is requested as a stream and comes under another label, or the reverse,
+    /// and its kind by them. Events are labelled as such, and so is a document in place of events.
     async fn read_first(
         &self,
         body: &mut upstream::Body,
@@ -253,14 +253,19 @@ impl RequestContext<'_> {
             headers.insert("content-type", "text/event-stream");
             return Ok((bytes, BodyKind::Events));
         }
-        if bytes.is_empty() && self.endpoint.is_main() {
+        if bytes.is_empty() && self.streams && self.endpoint.is_main() {
             let kind = FaultKind::Empty("nothing");
             return Err(AttemptError::Fault(Fault::provider(Stage::FirstToken, kind, Sent::Some)));
         }
         // One document, or lines of them.
-        let is_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
-        let kind = if is_json && self.endpoint.is_main() { BodyKind::Whole } else { announced };
-        Ok((bytes, kind))
+        let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes).trim_ascii_start();
+        if !matches!(text.first(), Some(b'{' | b'[')) || !self.endpoint.is_main() {
+            return Ok((bytes, announced));
+        }
+        if announced == BodyKind::Events {
+            headers.insert("content-type", "application/json");
+        }
+        Ok((bytes, BodyKind::Whole))
     }
 
     /// Whether a whole answer of so many bytes is searched for an error.
@@ -373,6 +378,10 @@ impl RequestContext<'_> {
         }
         timeout_at(deadline.at, collecting).await.unwrap_or_else(|_| Err(deadline.fault(Stage::Body)))
     }
+}
+
+fn without_mark(text: Bytes) -> Bytes {
+    if text.starts_with(BYTE_ORDER_MARK) { text.slice(BYTE_ORDER_MARK.len()..) } else { text }
 }
 
 /// Whether a provider refuses a request because of the option that requests usage.

@@ -1,6 +1,5 @@
-//! The first bytes of a body that was requested as a stream and came under another label than a stream's:
-//! they decide whether it has events, because some servers label everything `application/json` or
-//! `text/plain`.
+//! The first bytes of a body whose label is not of what was requested: they decide whether it has events,
+//! because some servers label everything `application/json`, `text/plain` or `text/event-stream`.
 
 use std::future::poll_fn;
 
@@ -10,6 +9,7 @@ use tokio::time::timeout_at;
 use crate::{
     base::{Fault, Sent, Stage},
     upstream::{self, Deadline},
+    wire::BYTE_ORDER_MARK,
 };
 
 /// Bytes of white space in front of the first field, after which a body counts as one without events.
@@ -43,11 +43,10 @@ pub(super) async fn read(body: &mut upstream::Body, deadline: Deadline) -> Resul
 /// Whether a body that begins so is an event stream (HTML standard, section 9.2.5). `None`: more bytes
 /// decide.
 fn are_events(bytes: &[u8]) -> Option<bool> {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
-    if MARK.starts_with(bytes) {
+    if BYTE_ORDER_MARK.starts_with(bytes) {
         return None;
     }
-    let text = bytes.strip_prefix(MARK).unwrap_or(bytes).trim_ascii_start();
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_start();
     if FIELDS.iter().any(|field| text.starts_with(field)) {
         return Some(true);
     }

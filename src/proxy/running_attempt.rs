@@ -18,7 +18,7 @@ use crate::{
     exchange::{AttemptStage, WastedAttempt},
     relay::{CommitPoint, Uncommitted, collect::CollectedFrames},
     routing::RefusedOptions,
-    wire::{Usage, usage},
+    wire::{BYTE_ORDER_MARK, Usage, usage},
 };
 
 /// An attempt that runs. One that ends without an answer for the client leaves the usage that its provider
@@ -78,7 +78,7 @@ impl<'a> RunningAttempt<'a> {
     ) -> Result<(ByteList, UsagePlace), NoAnswer> {
         let Some(translation) = translation else { return Ok((body, UsagePlace::Body)) };
         let text = body.join();
-        let whole = translation.whole(&text);
+        let whole = translation.whole(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text));
         if whole.is_err() {
             self.reported = usage::find(&text);
         }

@@ -65,5 +65,5 @@ pub use form::{Form, FormError};
 pub use provider_error::ProviderError;
 pub use response_id::response_id;
 pub use splice::{Edits, splice};
-pub use sse::{Event, LineTooLong, Scanner};
+pub use sse::{BYTE_ORDER_MARK, Event, LineTooLong, Scanner};
 pub use usage::Usage;

@@ -17,7 +17,8 @@ pub const MAX_LINE: usize = 16 * 1024 * 1024;
 /// Bytes. A buffer with more capacity is freed after the event that needed it.
 const MAX_KEPT_CAPACITY: usize = 8 * 1024;
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+/// May stand in front of a text in UTF-8 without being a part of it (RFC 8259 section 8.1).
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One block of lines up to its blank line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +231,7 @@ impl Scanner {
         if !mem::take(&mut self.before_first_event) {
             return Some(text);
         }
-        let text = text.strip_prefix(BOM).unwrap_or(text);
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let first = text.iter().position(|byte| !matches!(byte, b'\n' | b'\r'))?;
         text.get(first..)
     }

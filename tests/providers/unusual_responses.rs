@@ -40,6 +40,46 @@ async fn unusual_but_valid_responses() {
     }
 }
 
+/// A document under a stream's label, and one with a byte order mark in front (RFC 8259 section 8.1), are
+/// documents in every dialect, of an only candidate and of the first of two.
+#[tokio::test]
+async fn a_document_is_known_by_its_bytes() {
+    let marked = format!("\u{feff}{}", script::COMPLETION);
+    for (content_type, body) in [
+        ("text/event-stream", script::COMPLETION),
+        ("application/json", &*marked),
+        ("text/event-stream; charset=utf-8", &*marked),
+    ] {
+        let (label, text) = (content_type.to_owned(), body.to_owned());
+        let upstream = Upstream::by(Speaks::H1, move |_, seen| {
+            if !seen.target.ends_with("/chat/completions") {
+                return script::json(404, r#"{"error":{"message":"Invalid URL"}}"#);
+            }
+            vec![script::head(200, &label, Framing::Chunked), script::body(text.clone()), Step::End]
+        });
+        let spare = Upstream::always(Speaks::H1, script::json(503, "{}"));
+        for upstreams in [&[&upstream][..], &[&upstream, &spare]] {
+            let gateway = Plan::to(upstreams).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let message = r#"{"model":"m","max_tokens":50,"messages":[{"role":"user","content":"Hello"}]}"#;
+            for (call, native) in [(Call::whole(), true), (Call::post("/v1/messages", message), false)] {
+                let answer = client.send(call).await;
+                let found = (
+                    answer.status.as_u16(),
+                    answer.header("content-type"),
+                    answer.header("x-thalweg-provider"),
+                );
+                assert_eq!(found, (200, "application/json", "p0"), "{content_type}");
+                let text = answer.collect().await.text();
+                assert_eq!(text == body, native, "{content_type} {text}");
+                assert!(text.contains("one two"), "{text}");
+            }
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
 /// RFC 9112, 6.3: a length beside chunked framing is ignored, and the connection is not reused.
 #[tokio::test]
 async fn length_beside_chunks() {
