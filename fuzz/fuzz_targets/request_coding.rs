@@ -1,5 +1,6 @@
-//! Compressed request bodies: nothing beyond the bound is ever held, and any text comes back from its coded
-//! form. Input: the coding, the bytes: once as a coded body, once as a text.
+//! Compressed bodies: nothing beyond the bound is ever held, any text comes back from its coded form, and a
+//! body in pieces is decoded as it is in one. Input: the coding, the bytes: once as a coded body, once as a
+//! text.
 #![no_main]
 
 use std::{
@@ -13,7 +14,10 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, read::MultiGzDecoder, read::ZlibDecoder, write::GzEncoder, write::ZlibEncoder};
 use libfuzzer_sys::fuzz_target;
-use thalweg::proxy::decode::{CodedBodyError, Coding, decode};
+use thalweg::{
+    base::content_coding::{Coding, CodingDecoder},
+    proxy::decode::{CodedBodyError, decode},
+};
 
 const LIMIT: usize = 256 * 1024;
 /// Each step of a decoder gives at least a byte; a few more polls than steps.
@@ -23,6 +27,9 @@ fuzz_target!(|input: &[u8]| {
     let [kind, bytes @ ..] = input else { return };
     let coding = [Coding::Gzip, Coding::Deflate, Coding::Zstd][usize::from(*kind) % 3];
     let ours = decoded(coding, bytes);
+    if !matches!(ours, Err(CodedBodyError::TooLarge)) {
+        assert_eq!(in_pieces(coding, bytes), ours.as_ref().ok().map(|text| text.to_vec()));
+    }
     match (&ours, oracle(coding, bytes)) {
         (Ok(text), Some(expected)) => assert_eq!(text[..], expected[..]),
         (Err(CodedBodyError::TooLarge), expected) => {
@@ -56,6 +63,23 @@ fn decoded(coding: Coding, coded: &[u8]) -> Result<Bytes, CodedBodyError> {
         }
     }
     panic!("it does not end")
+}
+
+/// The text of a body that comes in pieces of some bytes, into room for few. `None`: it is broken.
+fn in_pieces(coding: Coding, coded: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = CodingDecoder::new(coding).ok()?;
+    let (mut text, mut room) = (Vec::new(), [0; 1000]);
+    for mut piece in coded.chunks(7) {
+        loop {
+            let (read, written) = decoder.decode(piece, &mut room).ok()?;
+            piece = &piece[read..];
+            text.extend_from_slice(&room[..written]);
+            if piece.is_empty() && written < room.len() {
+                break;
+            }
+        }
+    }
+    decoder.is_whole().then_some(text)
 }
 
 /// The text, or its first bytes beyond the bound. `None`: it is broken before them.

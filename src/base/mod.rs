@@ -13,10 +13,12 @@
 //! - [`pem`]: certificate and key files; [`base64`]: bytes as text; [`control`]: characters that change how a
 //!   text is shown
 //! - [`header_fields`]: the fields of a head; [`request_head`], [`handler_response`]: in any protocol
+//! - [`content_coding`]: compressed bodies
 //! - [`spawn`]: the only access to the runtime's spawner; [`turn`]: the number of the current poll
 
 pub mod base64;
 pub mod byte_list;
+pub mod content_coding;
 pub mod control;
 pub mod deadlines;
 pub mod endpoint;

@@ -11,7 +11,6 @@ use tokio::time::{Duration, Instant};
 use super::{
     answer_place::{AnswerPlace, RecordedAnswer},
     body::{Body, CacheBody, RecordedStream},
-    decode,
     encode::{CompressionSettings, compress},
     fault::{KEY_REFUSED, Refusal},
     limit_headers::{self, LimitHeaders},
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{ByteList, HandlerResponse, HeaderFields, RequestHead, RequestId},
+    base::{ByteList, HandlerResponse, HeaderFields, RequestHead, RequestId, content_coding::CODINGS},
     cache::{
         StoredAnswer,
         flight::{FlightFollower, FlightHead, FlightLeader},
@@ -174,7 +173,7 @@ impl Call {
             headers.insert("x-should-retry", retry);
         }
         if refusal.status == 415 {
-            headers.insert("accept-encoding", decode::CODINGS);
+            headers.insert("accept-encoding", CODINGS);
         }
         headers.insert(ERROR_CODE, refusal.code);
         // The client's key is good where a provider refuses the gateway's.

@@ -1,28 +1,13 @@
 //! Decodes a request body that its client has compressed (RFC 9110 section 8.4). Small bytes may stand for
 //! many, so the result is bounded while it is made, and other requests of the worker run between its steps.
 
-use std::io::Read;
-
 use bytes::{Bytes, BytesMut};
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use tokio::task::yield_now;
 
-use crate::base::HeaderFields;
+use crate::base::content_coding::{Coding, CodingDecoder, NotOfCoding};
 
 /// Bytes of one step.
 const STEP: usize = 64 * 1024;
-/// Exponent of the largest window: 8 MiB, the most that a sender of this coding may use (RFC 9659).
-const MAX_ZSTD_WINDOW: u32 = 23;
-
-/// The codings that are understood, as `Accept-Encoding` lists them.
-pub const CODINGS: &str = "zstd, gzip, deflate";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
-    Gzip,
-    Deflate,
-    Zstd,
-}
 
 /// Why a body is not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,28 +16,6 @@ pub enum CodedBodyError {
     Broken,
     /// Larger than its bound.
     TooLarge,
-}
-
-/// The coding of a body. `None`: it is not coded.
-///
-/// # Errors
-/// The coding is unknown, or there are several.
-pub(super) fn coding(headers: &HeaderFields) -> Result<Option<Coding>, ()> {
-    let mut found = None;
-    let names = headers.get_all("content-encoding");
-    for name in names.flat_map(|value| value.split(|byte| *byte == b',')) {
-        let coding = match name.trim_ascii().to_ascii_lowercase().as_slice() {
-            b"" | b"identity" => continue,
-            b"gzip" | b"x-gzip" => Coding::Gzip,
-            b"deflate" => Coding::Deflate,
-            b"zstd" => Coding::Zstd,
-            _ => return Err(()),
-        };
-        if found.replace(coding).is_some() {
-            return Err(());
-        }
-    }
-    Ok(found)
 }
 
 /// The decoded bytes of a whole body, at most `limit`. `grow` is awaited before each step with the bytes that
@@ -64,40 +27,30 @@ pub async fn decode(
     coding: Coding,
     coded: &Bytes,
     limit: usize,
-    grow: impl AsyncFnMut(usize),
-) -> Result<Bytes, CodedBodyError> {
-    let coded = &coded[..];
-    match coding {
-        Coding::Gzip => collect(MultiGzDecoder::new(coded), limit, grow).await,
-        Coding::Deflate => collect(ZlibDecoder::new(coded), limit, grow).await,
-        Coding::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(coded).and_then(|mut decoder| {
-                decoder.window_log_max(MAX_ZSTD_WINDOW)?;
-                Ok(decoder)
-            });
-            collect(decoder.map_err(|_| CodedBodyError::Broken)?, limit, grow).await
-        }
-    }
-}
-
-async fn collect(
-    mut decoder: impl Read,
-    limit: usize,
     mut grow: impl AsyncFnMut(usize),
 ) -> Result<Bytes, CodedBodyError> {
+    let mut decoder = CodingDecoder::new(coding)?;
+    let mut coded = &coded[..];
     let mut whole = BytesMut::new();
     let mut step = vec![0; STEP];
     loop {
-        let length = decoder.read(&mut step).map_err(|_| CodedBodyError::Broken)?;
-        let Some(part) = step.get(..length).filter(|part| !part.is_empty()) else {
-            return Ok(whole.freeze());
-        };
+        let (read, length) = decoder.decode(coded, &mut step)?;
+        coded = &coded[read..];
         if whole.len() + length > limit {
             return Err(CodedBodyError::TooLarge);
         }
         grow(length).await;
-        whole.extend_from_slice(part);
+        whole.extend_from_slice(&step[..length]);
+        if coded.is_empty() && length < STEP {
+            return if decoder.is_whole() { Ok(whole.freeze()) } else { Err(CodedBodyError::Broken) };
+        }
         yield_now().await;
+    }
+}
+
+impl From<NotOfCoding> for CodedBodyError {
+    fn from(NotOfCoding: NotOfCoding) -> Self {
+        Self::Broken
     }
 }
 
@@ -155,16 +108,5 @@ mod tests {
         encoder.write_all(&vec![b'a'; 20 << 20]).unwrap();
         let coded = encoder.finish().unwrap().into();
         assert_eq!(decoded(Coding::Zstd, &coded, 32 << 20).await, Err(CodedBodyError::Broken));
-    }
-
-    #[test]
-    fn names_one_coding_at_most() {
-        let of = |value: &'static str| coding(&HeaderFields::from_iter([("content-encoding", value)]));
-        assert_eq!([of("gzip"), of("X-GZIP")], [Ok(Some(Coding::Gzip)); 2]);
-        assert_eq!([of("identity"), of("")], [Ok(None); 2]);
-        assert_eq!(of("identity, zstd"), Ok(Some(Coding::Zstd)));
-        for value in ["br", "gzip, gzip", "gzip2"] {
-            assert_eq!(of(value), Err(()), "{value}");
-        }
     }
 }

@@ -9,10 +9,13 @@ use tokio::time::timeout;
 
 use super::{
     body_memory::{BodyBound, BodyBounds, BodyMemory, HeldBody},
-    decode::{self, CodedBodyError, Coding},
+    decode::{self, CodedBodyError},
     fault::Refusal,
 };
-use crate::base::{DeadlineKind, Fault, FaultKind, HeaderFields, Stage};
+use crate::base::{
+    DeadlineKind, Fault, FaultKind, HeaderFields, Stage,
+    content_coding::{CODINGS, Coding},
+};
 
 /// Memory that a `Content-Length` alone may reserve.
 const MAX_RESERVE: usize = 1024 * 1024;
@@ -59,7 +62,7 @@ pub(super) async fn read(
 ) -> Result<ReadBody, Box<Refusal>> {
     let limit = limits.body_size;
     let coding = match headers.contains("content-encoding") {
-        true => decode::coding(headers).map_err(|()| unknown_coding())?,
+        true => Coding::of(headers).map_err(|_| unknown_coding())?,
         false => None,
     };
     // The `Content-Length` as the server has checked it.
@@ -206,6 +209,6 @@ fn too_large(limit: usize) -> Fault {
 }
 
 fn unknown_coding() -> Box<Refusal> {
-    let message = format!("the body's content-encoding is not understood; these are: {}", decode::CODINGS);
+    let message = format!("the body's content-encoding is not understood; these are: {}", CODINGS);
     Refusal::request(415, "unsupported_content_encoding", message)
 }

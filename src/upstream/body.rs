@@ -1,25 +1,70 @@
-//! A response body of either protocol. Only dispatches: each protocol owns its connection's end.
+//! A response body of either protocol: each owns its connection's end. One that its provider has compressed
+//! though it was asked not to (`accept-encoding: identity`) is decoded as it comes, so that the rest of the
+//! gateway reads what the client reads.
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::{h1, h2};
-use crate::base::Fault;
+use crate::base::{
+    Fault, FaultKind, HeaderFields, Sent, Stage,
+    content_coding::{Coding, CodingDecoder, NotOfCoding},
+};
+
+/// Decoded bytes of one frame.
+const FRAME: usize = 16 * 1024;
+/// Steps of the decoder in a row. Small bytes may stand for many, and other tasks run in between.
+const STEPS_PER_TURN: u8 = 16;
 
 /// A response body. Dropping it before its end cancels the request at the provider.
 #[derive(Debug)]
 pub enum Body {
     H1(h1::Body),
     H2(h2::Body),
+    Coded(Box<CodedBody>),
+}
+
+/// A compressed body on its way.
+#[derive(Debug)]
+pub struct CodedBody {
+    /// `None` after a fault.
+    body: Option<Body>,
+    coding: Coding,
+    /// `None` before the first bytes: a response to `HEAD` has none.
+    decoder: Option<CodingDecoder>,
+    /// Not decoded yet.
+    coded: Bytes,
+    frame: Box<[u8]>,
+    /// The decoder may have more without further bytes.
+    may_have_more: bool,
+    steps: u8,
 }
 
 impl Body {
+    /// This body, decoded if `headers` name one coding that is understood, which they then do no longer.
+    pub(super) fn decoded(self, headers: &mut HeaderFields) -> Self {
+        let Ok(Some(coding)) = Coding::of(headers) else { return self };
+        for name in ["content-encoding", "content-length"] {
+            headers.remove(name);
+        }
+        Self::Coded(Box::new(CodedBody {
+            body: Some(self),
+            coding,
+            decoder: None,
+            coded: Bytes::new(),
+            frame: vec![0; FRAME].into(),
+            may_have_more: false,
+            steps: 0,
+        }))
+    }
+
     /// The next bytes, as they were received. `None` at the end, and after an error.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         match self {
             Self::H1(body) => body.poll_frame(cx),
             Self::H2(body) => body.poll_frame(cx),
+            Self::Coded(body) => body.poll_frame(cx),
         }
     }
 
@@ -30,6 +75,11 @@ impl Body {
         match self {
             Self::H1(body) => body.acknowledge_late(),
             Self::H2(_) => {}
+            Self::Coded(body) => {
+                if let Some(body) = &body.body {
+                    body.acknowledge_late();
+                }
+            }
         }
     }
 
@@ -38,6 +88,11 @@ impl Body {
         match self {
             Self::H1(body) => body.acknowledge_at_once(),
             Self::H2(_) => {}
+            Self::Coded(body) => {
+                if let Some(body) = &body.body {
+                    body.acknowledge_at_once();
+                }
+            }
         }
     }
 
@@ -47,6 +102,68 @@ impl Body {
         match self {
             Self::H1(body) => body.is_done(),
             Self::H2(body) => body.is_done(),
+            Self::Coded(body) => body.is_done(),
         }
+    }
+}
+
+impl CodedBody {
+    fn is_done(&self) -> bool {
+        let has_more = self.may_have_more || !self.coded.is_empty();
+        !has_more && self.is_whole() && self.body.as_ref().is_none_or(Body::is_done)
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        loop {
+            while self.may_have_more || !self.coded.is_empty() {
+                if self.steps == STEPS_PER_TURN {
+                    self.steps = 0;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                self.steps += 1;
+                match self.step() {
+                    Ok(frame) if frame.is_empty() => {}
+                    Ok(frame) => return Poll::Ready(Some(Ok(frame))),
+                    Err(NotOfCoding) => {
+                        let message = "the body is not of the coding that its content-encoding names";
+                        return self.fail(FaultKind::Garbage(message.into()));
+                    }
+                }
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let Poll::Ready(frame) = body.poll_frame(cx) else {
+                self.steps = 0;
+                return Poll::Pending;
+            };
+            match frame {
+                Some(Ok(frame)) => self.coded = frame,
+                Some(Err(fault)) => return self.fail(fault.kind),
+                None if self.is_whole() => return Poll::Ready(None),
+                None => return self.fail(FaultKind::Truncated),
+            }
+        }
+    }
+
+    /// One step of the decoder.
+    fn step(&mut self) -> Result<Bytes, NotOfCoding> {
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            none => none.insert(CodingDecoder::new(self.coding)?),
+        };
+        let (read, length) = decoder.decode(&self.coded, &mut self.frame)?;
+        self.coded.advance(read);
+        self.may_have_more = length == self.frame.len();
+        Ok(Bytes::copy_from_slice(&self.frame[..length]))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.decoder.as_ref().is_none_or(CodingDecoder::is_whole)
+    }
+
+    fn fail(&mut self, kind: FaultKind) -> Poll<Option<Result<Bytes, Fault>>> {
+        (self.body, self.may_have_more) = (None, false);
+        self.coded.clear();
+        Poll::Ready(Some(Err(Fault::provider(Stage::Body, kind, Sent::Some))))
     }
 }

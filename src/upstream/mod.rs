@@ -7,7 +7,7 @@
 //!   `h2`
 //! - [`forwarded_headers`]: the lists of headers that pass, up and down
 //! - [`head`]: builds request heads, parses response heads
-//! - [`body`]: a response body of either protocol
+//! - [`body`]: a response body of either protocol, decoded if it is compressed
 //! - `tunnel`: the way to a provider through an HTTP proxy
 //! - `io`: the socket and the worker's read block
 

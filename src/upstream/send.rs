@@ -59,6 +59,14 @@ pub struct Response {
     pub connected_after: Duration,
 }
 
+impl Response {
+    fn new(status: StatusCode, mut headers: HeaderFields, body: Body, connected_after: Duration) -> Self {
+        let is_coded = headers.contains("content-encoding");
+        let body = if is_coded { body.decoded(&mut headers) } else { body };
+        Self { status, headers, body, connected_after }
+    }
+}
+
 impl Upstream {
     #[must_use]
     pub fn new(shared: SharedPools, settings: PoolSettings, gauges: WorkerGauges) -> Self {
@@ -155,7 +163,7 @@ impl Upstream {
                     // In its place, because an `await` of the future itself would copy it.
                     let exchange = pin!(h1::exchange(connection, &self.0.block, head, body, timeouts));
                     let (status, headers, body) = exchange.await?;
-                    Ok(Response { status, headers, body: Body::H1(body), connected_after })
+                    Ok(Response::new(status, headers, Body::H1(body), connected_after))
                 }
                 UpstreamConnection::H2(connection) => {
                     let Ok(head) = build_request(target, request, body.len()) else {
@@ -165,7 +173,7 @@ impl Upstream {
                     let exchange = connection.exchange(head, body, deadline, write_timeout);
                     let outcome = timeout_at(deadline.at, exchange).await;
                     let (status, headers, body) = outcome.map_err(|_| deadline.fault(Stage::Head))??;
-                    Ok(Response { status, headers, body: Body::H2(body), connected_after })
+                    Ok(Response::new(status, headers, Body::H2(body), connected_after))
                 }
             }
         }

@@ -11,10 +11,7 @@ use crate::{
     client::{Call, Client, Version},
     gateway::{Gateway, Plan},
     journal,
-    upstream::{
-        Speaks, Step, Upstream,
-        script::{self, Framing},
-    },
+    upstream::{Speaks, Upstream, script},
 };
 
 /// The bytes behind a coding.
@@ -172,25 +169,4 @@ async fn a_providers_answer_is_untouched_unless_the_configuration_says_so() {
         drop((answer, client));
         gateway.stop().await;
     }
-}
-
-#[tokio::test]
-async fn a_providers_coding_is_not_coded_again() {
-    let coded = zstd::stream::encode_all(long().as_bytes(), 1).unwrap();
-    let head = Step::Head {
-        status: 200,
-        headers: vec![
-            ("content-type".into(), "application/json".into()),
-            ("content-encoding".into(), "zstd".into()),
-        ],
-        framing: Framing::Length(coded.len() as u64),
-    };
-    let upstream = Upstream::always(Speaks::H1, vec![head, script::body(coded.clone()), Step::End]);
-    let gateway = Plan::to(&[&upstream]).with(|settings| settings.compression.answers = true).start().await;
-    let mut client = gateway.client(Version::H1).await;
-    let answer = client.send(Call::whole().header("accept-encoding", "gzip, zstd")).await;
-    assert_eq!(answer.header("content-encoding"), "zstd");
-    assert_eq!(answer.collect().await.bytes(), coded);
-    drop(client);
-    gateway.stop().await;
 }

@@ -2,6 +2,7 @@
 
 mod broken_responses;
 mod claude_models;
+mod coded_answers;
 mod connection_pool;
 mod early_responses;
 mod errors;

@@ -1,0 +1,197 @@
+//! Answers that a provider compresses though it was asked for plain ones: clients, books and translation get
+//! what is in them.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
+
+use crate::{
+    client::{Call, Version},
+    gateway::Plan,
+    journal,
+    providers::broken_responses::{ClientOutcome, read_outcome},
+    upstream::{
+        Framing, Speaks, Step, Upstream,
+        script::{self, Gate, delta},
+    },
+};
+
+const CODINGS: [&str; 3] = ["gzip", "deflate", "zstd"];
+
+/// `pieces` in a coding, each so that it can be decoded when it has come.
+fn coded(coding: &str, pieces: &[Bytes]) -> Vec<Bytes> {
+    fn all<W: Write>(
+        mut encoder: W,
+        pieces: &[Bytes],
+        taken: impl Fn(&mut W) -> &mut Vec<u8>,
+        end: impl Fn(W) -> Vec<u8>,
+    ) -> Vec<Bytes> {
+        let mut parts: Vec<Bytes> = Vec::new();
+        for piece in pieces {
+            encoder.write_all(piece).unwrap();
+            encoder.flush().unwrap();
+            parts.push(std::mem::take(taken(&mut encoder)).into());
+        }
+        parts.push(end(encoder).into());
+        parts
+    }
+    let level = Compression::fast();
+    match coding {
+        "gzip" => {
+            all(GzEncoder::new(Vec::new(), level), pieces, GzEncoder::get_mut, |it| it.finish().unwrap())
+        }
+        "deflate" => {
+            all(ZlibEncoder::new(Vec::new(), level), pieces, ZlibEncoder::get_mut, |it| it.finish().unwrap())
+        }
+        _ => {
+            let encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            all(encoder, pieces, zstd::Encoder::get_mut, |it| it.finish().unwrap())
+        }
+    }
+}
+
+fn head(content_type: &str, coding: &str, framing: Framing) -> Step {
+    let headers = [("content-type", content_type), ("content-encoding", coding)];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    Step::Head { status: 200, headers, framing }
+}
+
+/// A whole answer in a coding, its length declared.
+fn whole(coding: &str, text: &str) -> Vec<Step> {
+    let body = coded(coding, &[Bytes::copy_from_slice(text.as_bytes())]).concat();
+    vec![head("application/json", coding, Framing::Length(body.len() as u64)), script::body(body), Step::End]
+}
+
+const MESSAGE: &str = r#"{"model":"m","max_tokens":50,"messages":[{"role":"user","content":"Hello"}]}"#;
+
+fn long() -> String {
+    script::COMPLETION.replace("\"role\"", &format!("\"x\":\"{}\",\"role\"", "a ".repeat(40_000)))
+}
+
+/// Natively and translated, to the token.
+#[tokio::test]
+async fn a_whole_answer_is_read_in_every_dialect() {
+    for coding in CODINGS {
+        for speaks in [Speaks::H1, Speaks::H2] {
+            let upstream = Upstream::by(speaks, move |_, seen| {
+                assert_eq!(seen.all("accept-encoding"), ["identity"]);
+                match seen.target.ends_with("/chat/completions") {
+                    true => whole(coding, &long()),
+                    false => script::json(404, r#"{"error":{"message":"Invalid URL"}}"#),
+                }
+            });
+            let gateway = Plan::to(&[&upstream]).start().await;
+            let mut client = gateway.client(Version::H1).await;
+            for (call, native) in [(Call::whole(), true), (Call::post("/v1/messages", MESSAGE), false)] {
+                let id = call.id();
+                let answer = client.send(call.header("accept-encoding", "gzip, zstd")).await;
+                let headers = answer.headers.clone();
+                assert_eq!((answer.status.as_u16(), headers.contains_key("content-encoding")), (200, false));
+                let received = answer.collect().await;
+                assert!(received.complete);
+                assert_eq!(received.text() == long(), native, "{coding}");
+                assert!(received.text().contains("one two"), "{coding}");
+                let line = journal::closing(&id).await;
+                assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&9.into(), &2.into()), "{line}");
+            }
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+/// Each event leaves when it has come, as without a coding.
+#[tokio::test]
+async fn a_stream_is_passed_event_by_event() {
+    let events = [delta("one"), delta(" two"), script::usage(), Bytes::from_static(b"data: [DONE]\n\n")];
+    for coding in CODINGS {
+        let gate = Gate::new();
+        let mut steps = vec![head("text/event-stream", coding, Framing::Chunked)];
+        for (number, part) in coded(coding, &events).into_iter().enumerate() {
+            if number == 1 {
+                steps.push(Step::Wait(gate.clone()));
+            }
+            steps.push(Step::Body(part));
+        }
+        steps.push(Step::End);
+        let upstream = Upstream::always(Speaks::H1, steps);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let call = Call::stream();
+        let id = call.id();
+        let mut answer = client.send(call).await;
+        assert_eq!(answer.header("content-type"), "text/event-stream", "{coding}");
+        assert!(!answer.headers.contains_key("content-encoding"), "{coding}");
+        assert_eq!(answer.piece().await, events[0], "{coding}");
+        gate.open();
+        let rest = answer.collect().await;
+        assert!(rest.complete, "{coding}");
+        // The usage was not requested by the client.
+        assert_eq!(rest.bytes(), [&*events[1], &events[3]].concat(), "{coding}");
+        let line = journal::closing(&id).await;
+        assert_eq!((&line["message"], &line["output_tokens"]), (&"done".into(), &3.into()), "{line}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// Bytes that are not of the coding, a body that ends within it, and few bytes that stand for too many.
+#[tokio::test]
+async fn what_cannot_be_decoded_is_a_fault() {
+    for coding in CODINGS {
+        let good = coded(coding, &[Bytes::from(long())]).concat();
+        let cut = good[..good.len() - 3].to_vec();
+        let large = coded(coding, &[Bytes::from(vec![b' '; 64 << 20])]).concat();
+        for body in [b"{\"id\":1}".to_vec(), cut, large] {
+            let head = head("application/json", coding, Framing::Length(body.len() as u64));
+            let upstream = Upstream::always(Speaks::H1, vec![head, script::body(body), Step::End]);
+            let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 8 << 20);
+            let gateway = plan.start().await;
+            let mut client = gateway.client(Version::H1).await;
+            let (outcome, _) = read_outcome(coding, client.send(Call::whole()).await).await;
+            assert_eq!(outcome, ClientOutcome::Status(502), "{coding}");
+            drop(client);
+            gateway.stop().await;
+        }
+        // In a stream after its first event.
+        let mut parts = coded(coding, &[delta("one")]);
+        parts[1] = Bytes::from_static(b"\xff no code \xff");
+        let steps = vec![
+            head("text/event-stream", coding, Framing::Chunked),
+            Step::Body(parts[0].clone()),
+            Step::Moment,
+            Step::Body(parts[1].clone()),
+            Step::End,
+        ];
+        let upstream = Upstream::always(Speaks::H1, steps);
+        let gateway = Plan::to(&[&upstream]).start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let call = Call::stream();
+        let id = call.id();
+        let received = client.send(call).await.collect().await;
+        assert!(!received.complete && received.bytes().starts_with(&delta("one")), "{coding}");
+        assert_eq!(journal::closing(&id).await["code"], "upstream_garbage", "{coding}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// With `compression.answers`, too, which compresses nothing twice.
+#[tokio::test]
+async fn an_unknown_coding_passes_as_it_came() {
+    let body = Bytes::from_static(b"\x0b\x02\x80{}\x03");
+    let steps =
+        vec![head("application/json", "br", Framing::Length(body.len() as u64)), script::body(body.clone())];
+    let upstream = Upstream::always(Speaks::H1, [steps, vec![Step::End]].concat());
+    let gateway = Plan::to(&[&upstream]).with(|settings| settings.compression.answers = true).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::whole().header("accept-encoding", "gzip, br")).await;
+    assert_eq!(answer.header("content-encoding"), "br");
+    assert_eq!(answer.collect().await.bytes(), body);
+    drop(client);
+    gateway.stop().await;
+}
