@@ -21,7 +21,7 @@ use crate::{
     upstream::{
         Speaks, Step, Upstream,
         log::in_time,
-        script::{self, DONE, delta, usage},
+        script::{self, DONE, delta, last_delta, usage},
     },
 };
 
@@ -83,7 +83,7 @@ fn texts(row: &ResultRow, count: usize) -> Vec<Option<&str>> {
 }
 
 fn steps() -> Vec<Step> {
-    script::sse([delta("one"), delta("two"), usage(), DONE.into()].concat())
+    script::sse([delta("one"), last_delta("two"), usage(), DONE.into()].concat())
 }
 
 #[tokio::test]
