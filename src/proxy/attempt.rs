@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use memchr::memmem;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
     answer::{Answer, fault_event},
@@ -43,6 +43,9 @@ use crate::{
     upstream::{self, Deadline, Request},
     wire::{BYTE_ORDER_MARK, provider_error, usage},
 };
+
+/// How long a stream that was not requested may be without a byte.
+const MISLABELLED_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl RequestContext<'_> {
     /// Sends the request to `endpoint` of `provider` for `model` and reads until the answer is good enough.
@@ -239,8 +242,8 @@ impl RequestContext<'_> {
         }
     }
 
-    /// The first bytes of a body that is requested as a stream and comes under another label, or the reverse,
-    /// and its kind by them. Events are labelled as such, and so is a document in place of events.
+    /// The first bytes of a body whose label is not of what was requested, and its kind by them. Events are
+    /// labelled as such, and so is a document in place of events.
     async fn read_first(
         &self,
         body: &mut upstream::Body,
@@ -248,6 +251,12 @@ impl RequestContext<'_> {
         announced: BodyKind,
         deadline: Deadline,
     ) -> Result<(Bytes, BodyKind), AttemptError> {
+        let deadline = if self.streams || self.is_sole {
+            deadline
+        } else {
+            // Another candidate is asked before the time for a whole answer has passed.
+            Deadline::new(DeadlineKind::FirstToken, MISLABELLED_TIMEOUT)
+        };
         let (bytes, has_events) = first_bytes::read(body, deadline).await.map_err(AttemptError::Fault)?;
         if has_events {
             headers.insert("content-type", "text/event-stream");

@@ -4,10 +4,11 @@
 use memchr::memmem;
 use serde_json::Value;
 
-use crate::wire::Dialect;
+use crate::wire::{BYTE_ORDER_MARK, Dialect};
 
 /// An answer that does not stream.
 pub(super) fn is_good_whole(dialect: Dialect, body: &[u8]) -> bool {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let Ok(answer) = serde_json::from_slice::<Value>(body) else { return false };
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
     let all = |list: &str, is_good: fn(&Value) -> bool| {
@@ -80,6 +81,7 @@ mod tests {
         use Dialect::{ChatCompletions, Embeddings, Gemini, Messages, Responses};
         for (dialect, body, good) in [
             (ChatCompletions, r#"{"choices":[{"finish_reason":"stop"}]}"#, true),
+            (ChatCompletions, "\u{feff}{\"choices\":[{\"finish_reason\":\"stop\"}]}", true),
             (ChatCompletions, r#"{"choices":[{"finish_reason":"stop"}],"error":null}"#, true),
             (ChatCompletions, r#"{"choices":[{"finish_reason":"stop"}],"error":{"message":"x"}}"#, false),
             (ChatCompletions, r#"{"choices":[{"finish_reason":"stop"},{"finish_reason":null}]}"#, false),

@@ -2,9 +2,10 @@
 //! though it was asked not to (`accept-encoding: identity`) is decoded as it comes, so that the rest of the
 //! gateway reads what the client reads.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use tokio::task::coop::poll_proceed;
 
 use super::{h1, h2};
 use crate::base::{
@@ -14,8 +15,9 @@ use crate::base::{
 
 /// Decoded bytes of one frame.
 const FRAME: usize = 16 * 1024;
-/// Steps of the decoder in a row. Small bytes may stand for many, and other tasks run in between.
-const STEPS_PER_TURN: u8 = 16;
+/// Headers about the coded bytes.
+const OF_CODED: [&str; 7] =
+    ["content-encoding", "content-length", "content-digest", "repr-digest", "digest", "content-md5", "etag"];
 
 /// A response body. Dropping it before its end cancels the request at the provider.
 #[derive(Debug)]
@@ -38,14 +40,21 @@ pub struct CodedBody {
     frame: Box<[u8]>,
     /// The decoder may have more without further bytes.
     may_have_more: bool,
-    steps: u8,
 }
 
 impl Body {
-    /// This body, decoded if `headers` name one coding that is understood, which they then do no longer.
+    /// This body, decoded if `headers` name one coding that is understood; headers about the coded bytes are
+    /// then removed. A part of a coded body cannot be decoded.
     pub(super) fn decoded(self, headers: &mut HeaderFields) -> Self {
-        let Ok(Some(coding)) = Coding::of(headers) else { return self };
-        for name in ["content-encoding", "content-length"] {
+        let coding = match Coding::of(headers) {
+            Ok(Some(coding)) if !headers.contains("content-range") => coding,
+            Ok(None) => {
+                headers.remove("content-encoding");
+                return self;
+            }
+            Ok(Some(_)) | Err(_) => return self,
+        };
+        for name in OF_CODED {
             headers.remove(name);
         }
         Self::Coded(Box::new(CodedBody {
@@ -55,11 +64,10 @@ impl Body {
             coded: Bytes::new(),
             frame: vec![0; FRAME].into(),
             may_have_more: false,
-            steps: 0,
         }))
     }
 
-    /// The next bytes, as they were received. `None` at the end, and after an error.
+    /// The next bytes, as they were received or decoded. `None` at the end, and after an error.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         match self {
             Self::H1(body) => body.poll_frame(cx),
@@ -116,12 +124,8 @@ impl CodedBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         loop {
             while self.may_have_more || !self.coded.is_empty() {
-                if self.steps == STEPS_PER_TURN {
-                    self.steps = 0;
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                self.steps += 1;
+                // Few bytes may stand for many, and other tasks run in between. Timers of this one wait, too.
+                ready!(poll_proceed(cx)).made_progress();
                 match self.step() {
                     Ok(frame) if frame.is_empty() => {}
                     Ok(frame) => return Poll::Ready(Some(Ok(frame))),
@@ -132,11 +136,7 @@ impl CodedBody {
                 }
             }
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
-            let Poll::Ready(frame) = body.poll_frame(cx) else {
-                self.steps = 0;
-                return Poll::Pending;
-            };
-            match frame {
+            match ready!(body.poll_frame(cx)) {
                 Some(Ok(frame)) => self.coded = frame,
                 Some(Err(fault)) => return self.fail(fault.kind),
                 None if self.is_whole() => return Poll::Ready(None),

@@ -72,7 +72,7 @@ fn providers() -> [Upstream; 2] {
 async fn all_that_is_stored_ends_and_holds_no_secret() {
     let Some(server) = RedisServer::start(&[]).await else { return };
     let [pausing, good] = providers();
-    // More than all its requests, because an answer is stored of one that is admitted alone.
+    // More than all its requests take: no answer of a refused one is stored.
     let allowance = LimitValues {
         requests: Some(1_000_000),
         tokens: Some(1_000_000_000),

@@ -1,5 +1,5 @@
-//! Answers that a provider compresses though it was asked for plain ones: clients, books and translation get
-//! what is in them.
+//! Answers that a provider compresses though it was asked for plain ones: clients, ledger and translation get
+//! the decoded bytes.
 
 use std::io::Write;
 
@@ -13,7 +13,6 @@ use crate::{
     client::{Call, Version},
     gateway::Plan,
     journal,
-    providers::broken_responses::{ClientOutcome, read_outcome},
     upstream::{
         Framing, Speaks, Step, Upstream,
         script::{self, Gate, delta},
@@ -145,15 +144,20 @@ async fn what_cannot_be_decoded_is_a_fault() {
     for coding in CODINGS {
         let good = coded(coding, &[Bytes::from(long())]).concat();
         let cut = good[..good.len() - 3].to_vec();
-        let large = coded(coding, &[Bytes::from(vec![b' '; 64 << 20])]).concat();
-        for body in [b"{\"id\":1}".to_vec(), cut, large] {
+        let large = coded(coding, &[Bytes::from(vec![b' '; 9 << 20])]).concat();
+        for (body, code) in [
+            (b"{\"id\":1}".to_vec(), "upstream_garbage"),
+            (cut, "upstream_truncated"),
+            (large, "response_too_large"),
+        ] {
             let head = head("application/json", coding, Framing::Length(body.len() as u64));
             let upstream = Upstream::always(Speaks::H1, vec![head, script::body(body), Step::End]);
             let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 8 << 20);
             let gateway = plan.start().await;
             let mut client = gateway.client(Version::H1).await;
-            let (outcome, _) = read_outcome(coding, client.send(Call::whole()).await).await;
-            assert_eq!(outcome, ClientOutcome::Status(502), "{coding}");
+            let answer = client.send(Call::whole()).await;
+            assert_eq!(answer.status, 502, "{coding}");
+            assert_eq!(answer.collect().await.json()["error"]["code"], code, "{coding}");
             drop(client);
             gateway.stop().await;
         }
@@ -181,6 +185,24 @@ async fn what_cannot_be_decoded_is_a_fault() {
         drop(client);
         gateway.stop().await;
     }
+}
+
+/// A provider may say that its answer is in no coding, and a stream stays one.
+#[tokio::test]
+async fn an_answer_that_says_identity_is_plain() {
+    let body = [delta("one"), script::usage(), script::DONE.into()].concat();
+    let head = head("text/event-stream", "identity", Framing::Chunked);
+    let upstream = Upstream::always(Speaks::H1, vec![head, script::body(body), Step::End]);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = Call::stream();
+    let id = call.id();
+    let answer = client.send(call).await;
+    assert!(!answer.headers.contains_key("content-encoding"));
+    assert_eq!(answer.collect().await.bytes(), [&*delta("one"), script::DONE].concat());
+    assert_eq!(journal::closing(&id).await["output_tokens"], 3);
+    drop(client);
+    gateway.stop().await;
 }
 
 /// With `compression.answers`, too, which compresses nothing twice.
