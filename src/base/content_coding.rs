@@ -10,7 +10,7 @@ use super::HeaderFields;
 
 /// Exponent of the largest window: 8 MiB, the most that a sender of this coding may use (RFC 9659).
 const MAX_ZSTD_WINDOW: u32 = 23;
-/// Exponent of the only window that all senders of gzip use (RFC 1951 section 2).
+/// Exponent of the largest window: 32 KiB (RFC 1951 section 2).
 const GZIP_WINDOW: u8 = 15;
 
 /// The codings that are understood, as `Accept-Encoding` lists them.

@@ -16,14 +16,14 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use memchr::memmem;
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     answer::{Answer, fault_event},
     attempt_result::{AttemptError, AttemptTimes, ErrorResponse, ErrorRest, Success},
     classify,
     error_response::read_error_start,
-    first_bytes, refused_options,
+    refused_options,
     request_context::RequestContext,
     response_headers::{
         ATTEMPTS, AnnouncedBody, BodyKind, forbid_buffering, retain_passed_headers, status_of_hop,
@@ -34,7 +34,7 @@ use super::{
     translation::{AnswerBody, NoAnswer, Translation},
 };
 use crate::{
-    base::{DeadlineKind, Endpoint, Fault, FaultKind, HeaderFields, Sent, Stage},
+    base::{DeadlineKind, Endpoint, Fault, FaultKind, Sent, Stage},
     relay::{
         RelayOptions, Uncommitted,
         collect::{self, CollectedFrames},
@@ -43,9 +43,6 @@ use crate::{
     upstream::{self, Deadline, Request},
     wire::{BYTE_ORDER_MARK, provider_error, usage},
 };
-
-/// How long a stream that was not requested may be without a byte.
-const MISLABELLED_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl RequestContext<'_> {
     /// Sends the request to `endpoint` of `provider` for `model` and reads until the answer is good enough.
@@ -240,41 +237,6 @@ impl RequestContext<'_> {
                 Err(fault) => Err(AttemptError::Fault(fault)),
             }
         }
-    }
-
-    /// The first bytes of a body whose label is not of what was requested, and its kind by them. Events are
-    /// labelled as such, and so is a document in place of events.
-    async fn read_first(
-        &self,
-        body: &mut upstream::Body,
-        headers: &mut HeaderFields,
-        announced: BodyKind,
-        deadline: Deadline,
-    ) -> Result<(Bytes, BodyKind), AttemptError> {
-        let deadline = if self.streams || self.is_sole {
-            deadline
-        } else {
-            // Another candidate is asked before the time for a whole answer has passed.
-            Deadline::new(DeadlineKind::FirstToken, MISLABELLED_TIMEOUT)
-        };
-        let (bytes, has_events) = first_bytes::read(body, deadline).await.map_err(AttemptError::Fault)?;
-        if has_events {
-            headers.insert("content-type", "text/event-stream");
-            return Ok((bytes, BodyKind::Events));
-        }
-        if bytes.is_empty() && self.streams && self.endpoint.is_main() {
-            let kind = FaultKind::Empty("nothing");
-            return Err(AttemptError::Fault(Fault::provider(Stage::FirstToken, kind, Sent::Some)));
-        }
-        // One document, or lines of them.
-        let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes).trim_ascii_start();
-        if !matches!(text.first(), Some(b'{' | b'[')) || !self.endpoint.is_main() {
-            return Ok((bytes, announced));
-        }
-        if announced == BodyKind::Events {
-            headers.insert("content-type", "application/json");
-        }
-        Ok((bytes, BodyKind::Whole))
     }
 
     /// Whether a whole answer of so many bytes is searched for an error.

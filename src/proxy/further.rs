@@ -6,17 +6,18 @@
 //! lack an endpoint. A request without a model (a stored response, a model of the provider's own choice) asks
 //! all providers in the configuration's order; the first good answer counts.
 //!
-//! `fields` reads a request's body.
+//! `fields` reads a request's body; `token_count` estimates a count.
 
 mod fields;
+mod token_count;
 
 use std::{borrow::Cow, sync::Arc};
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use tokio::time::{Instant, timeout};
 
 use fields::Fields;
+use token_count::{counting_dialect, estimated_count};
 
 use super::{
     Gateway,
@@ -39,11 +40,9 @@ use super::{
 use crate::{
     auth::Principal,
     base::{
-        Endpoint, Moment,
+        Endpoint, HandlerResponse, Moment, RequestHead,
         origins::{OriginMaker, OriginToken},
     },
-    base::{HandlerResponse, HeaderFields, RequestHead},
-    dialect::{ApiDialect, request},
     exchange::{BackgroundPart, RequestRecord, ResponseMode},
     relay::CommitPoint,
     routing::{
@@ -249,36 +248,6 @@ impl Gateway {
         stops.truncate(if snapshot.failover { stops.len() } else { 1 });
         Ok(stops)
     }
-}
-
-/// The dialect in which an endpoint counts the tokens of a prompt. `None`: it counts none.
-fn counting_dialect(endpoint: Endpoint) -> Option<ApiDialect> {
-    let counting = [
-        (Endpoint::CountTokens, ApiDialect::Messages),
-        (Endpoint::InputTokens, ApiDialect::Responses),
-        (Endpoint::GeminiCount, ApiDialect::Gemini),
-    ];
-    counting.into_iter().find(|(known, _)| *known == endpoint).map(|(_, dialect)| dialect)
-}
-
-/// The tokens of a prompt, estimated, where no provider counts them: agents ask for a count to decide when to
-/// compact a conversation.
-///
-/// # Errors
-/// The refusal, if it has another cause.
-fn estimated_count(
-    refusal: Box<Refusal>,
-    snapshot: &Snapshot,
-    (endpoint, model): (Endpoint, &str),
-    body: &[u8],
-) -> Result<Answer, Box<Refusal>> {
-    let Some(dialect) = counting_dialect(endpoint) else { return Err(refusal) };
-    let may_estimate = refusal.code == "endpoint_not_found" && snapshot.catalog.translates(model);
-    let tokens = may_estimate.then(|| request::count_tokens(dialect, body).ok()).flatten();
-    let tokens = tokens.ok_or(refusal)?;
-    let headers = HeaderFields::from_iter([("content-type", "application/json")]);
-    let body = Bytes::from(request::count_answer(dialect, tokens));
-    Ok(Answer::Whole(StatusCode::OK, headers, body.into()))
 }
 
 impl RequestContext<'_> {

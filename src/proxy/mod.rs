@@ -21,7 +21,7 @@
 //!   `error_response`: a provider's error; `refused_options`: the options that a model refuses as such;
 //!   [`classify`]: the class of a failure, `missing`: of a missing model or endpoint; `failures`: the
 //!   failures of a request, and its refusal
-//! - `first_bytes`: decide whether a body without a stream's label has events
+//! - `first_bytes`: decide whether a body has events where its label is not of what was requested
 //! - [`translation`]: an attempt in another dialect than the client's
 //! - [`encode`]: compresses documents on their way down; `accept_encoding`: the coding that a client accepts
 //! - `secret_mask`: takes a provider's own key out of collected bodies

@@ -205,18 +205,24 @@ async fn an_answer_that_says_identity_is_plain() {
     gateway.stop().await;
 }
 
-/// With `compression.answers`, too, which compresses nothing twice.
+/// An unknown coding, several codings, and a part of a coded body: also with `compression.answers`, which
+/// compresses nothing twice.
 #[tokio::test]
-async fn an_unknown_coding_passes_as_it_came() {
+async fn a_coding_that_cannot_be_decoded_here_passes_as_it_came() {
     let body = Bytes::from_static(b"\x0b\x02\x80{}\x03");
-    let steps =
-        vec![head("application/json", "br", Framing::Length(body.len() as u64)), script::body(body.clone())];
-    let upstream = Upstream::always(Speaks::H1, [steps, vec![Step::End]].concat());
-    let gateway = Plan::to(&[&upstream]).with(|settings| settings.compression.answers = true).start().await;
-    let mut client = gateway.client(Version::H1).await;
-    let answer = client.send(Call::whole().header("accept-encoding", "gzip, br")).await;
-    assert_eq!(answer.header("content-encoding"), "br");
-    assert_eq!(answer.collect().await.bytes(), body);
-    drop(client);
-    gateway.stop().await;
+    for (coding, range) in [("br", None), ("gzip, zstd", None), ("gzip", Some("bytes 0-5/100"))] {
+        let mut first = head("application/json", coding, Framing::Length(body.len() as u64));
+        if let (Step::Head { headers, .. }, Some(range)) = (&mut first, range) {
+            headers.push(("content-range".into(), range.into()));
+        }
+        let upstream = Upstream::always(Speaks::H1, vec![first, script::body(body.clone()), Step::End]);
+        let plan = Plan::to(&[&upstream]).with(|settings| settings.compression.answers = true);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::whole().header("accept-encoding", "gzip, br")).await;
+        assert_eq!(answer.header("content-encoding"), coding);
+        assert_eq!(answer.collect().await.bytes(), body);
+        drop(client);
+        gateway.stop().await;
+    }
 }

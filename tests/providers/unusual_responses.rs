@@ -80,6 +80,21 @@ async fn a_document_is_known_by_its_bytes() {
     }
 }
 
+/// Events that were not requested and do not come are not waited for as long as an answer where another
+/// candidate is left.
+#[tokio::test]
+async fn events_that_were_not_requested_are_waited_for_briefly() {
+    let silent = Upstream::always(Speaks::H1, vec![script::sse_head(), Step::Stall]);
+    let good = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let gateway = Plan::to(&[&silent, &good]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let answer = client.send(Call::whole()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p1"));
+    answer.collect().await;
+    drop(client);
+    gateway.stop().await;
+}
+
 /// RFC 9112, 6.3: a length beside chunked framing is ignored, and the connection is not reused.
 #[tokio::test]
 async fn length_beside_chunks() {
