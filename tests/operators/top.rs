@@ -7,6 +7,7 @@ use crate::operators::{
 use crate::{
     client::{Call, Version},
     command::run,
+    free_port::free_port,
     upstream::{
         Speaks, Step, Upstream,
         script::{self, DONE, Gate, delta},
@@ -85,8 +86,8 @@ async fn the_screen_shows_sorts_filters_resizes_and_is_given_back() {
 #[tokio::test]
 async fn it_says_that_the_gateway_is_away_and_goes_on_when_it_is_back() {
     let upstream = provider(&Gate::new());
-    let gateway = plan(&[&upstream]).start().await;
-    let port = gateway.address.port();
+    let port = free_port();
+    let gateway = plan(&[&upstream]).with(|settings| settings.listen.port = port).start().await;
     let url = format!("http://{}", gateway.address);
     let mut top = PseudoTerminal::run(&["top", "--url", &url, "--key", ADMIN], &[]);
     top.shows("a live view", |screen| screen.has("Nothing is under way")).await;
