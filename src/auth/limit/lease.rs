@@ -72,12 +72,13 @@ impl LimitMeter {
         now: Duration,
         basis: LimitBasis,
     ) -> Result<Lease, Exceeded> {
-        if limits.budget.is_some_and(|budget| self.spent() >= budget) {
-            return Err(Exceeded { limit: Limit::Budget, after: None, amount: 0 });
-        }
-        let now = self.clock(now);
-        let mut lease = Lease { meter: Arc::clone(self), granted: Granted::default(), at: now };
-        lease.enter(limits, now, basis).map(|()| lease)
+        let mut lease = self.empty_lease();
+        lease.enter_on(limits, now, basis).map(|()| lease)
+    }
+
+    /// A lease that nothing is granted to yet.
+    pub(super) fn empty_lease(self: &Arc<Self>) -> Lease {
+        Lease { meter: Arc::clone(self), granted: Granted::default(), at: Duration::ZERO }
     }
 }
 
@@ -95,7 +96,21 @@ impl Lease {
         self.extend_on(limits, reservation, now, self.meter.basis()).map(|()| self)
     }
 
-    /// The same; keeps what was granted, so that it can be tried again.
+    /// As [`LimitMeter::enter`]; keeps what was granted, so that it can be tried again.
+    pub(super) fn enter_on(
+        &mut self,
+        limits: &LimitValues,
+        now: Duration,
+        basis: LimitBasis,
+    ) -> Result<(), Exceeded> {
+        if limits.budget.is_some_and(|budget| self.meter.spent() >= budget) {
+            return Err(Exceeded { limit: Limit::Budget, after: None, amount: 0 });
+        }
+        self.at = self.meter.clock(now);
+        self.enter(limits, self.at, basis)
+    }
+
+    /// As [`Self::extend`]; keeps what was granted, so that it can be tried again.
     pub(super) fn extend_on(
         &mut self,
         limits: &LimitValues,

@@ -70,9 +70,12 @@ impl ShareHandle {
         meter.join(&self.queue);
         let deadline = Instant::now() + self.wait;
         let mut had_answer = false;
+        // Keeps its place while it waits for one of the requests per minute. The report that asks for one
+        // would give the other back, so that a key with both limits never had both.
+        let mut lease = meter.empty_lease();
         loop {
-            let exceeded = match meter.enter(limits, clock()) {
-                Ok(lease) => return Ok(lease),
+            let exceeded = match lease.enter_on(limits, clock(), LimitBasis::Granted) {
+                Ok(()) => return Ok(lease),
                 Err(exceeded) => exceeded,
             };
             match self.wait(meter, &exceeded, &is_up, deadline, &clock).await {
@@ -82,7 +85,8 @@ impl ShareHandle {
                 Waited::Late if had_answer => return Err(Refused::Exceeded(exceeded)),
                 Waited::Late | Waited::Alone => {
                     let basis = self.alone()?;
-                    return meter.enter_on(limits, clock(), basis).map_err(Refused::Exceeded);
+                    let entered = lease.enter_on(limits, clock(), basis);
+                    return entered.map(|()| lease).map_err(Refused::Exceeded);
                 }
             }
         }
@@ -182,6 +186,54 @@ impl ShareHandle {
             false => Waited::Alone,
             true if is_over => Waited::Late,
             true => Waited::Answered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::mpsc, time::sleep};
+
+    use super::*;
+    use crate::auth::limit::{Use, report::tests::ModelStore, share::millis};
+
+    /// An idle key holds neither a place nor one of the requests per minute. The request after the pause
+    /// gets both, each with an answer of its own.
+    #[tokio::test(start_paused = true)]
+    async fn a_key_with_two_limits_gets_both_after_a_pause() {
+        let limits = LimitValues { requests: Some(100), tokens: None, concurrent: Some(6), budget: None };
+        let (queue, mut woken) = mpsc::channel(8);
+        let (replicas, wait) = (Arc::new(AtomicU32::new(2)), Duration::from_millis(50));
+        let handle = ShareHandle { queue, replicas, when_alone: WhenAlone::Closed, wait };
+        let meter = Arc::<LimitMeter>::default();
+        meter.facts().limits = limits;
+        let begun = Instant::now();
+        let clock = || Duration::from_secs(1_800_000_000) + begun.elapsed();
+        let exchange = async {
+            let mut store = ModelStore::default();
+            loop {
+                if let Ok(Some(woken)) = timeout_at(Instant::now() + 5 * wait, woken.recv()).await {
+                    woken.share().unwrap().note_dequeued();
+                }
+                while meter.is_due(clock()) {
+                    let sent = clock();
+                    let report = meter.report(sent, None).unwrap();
+                    sleep(Duration::from_millis(1)).await;
+                    meter.accept(&store.run(0, &report, millis(clock())).unwrap(), sent, 2);
+                }
+            }
+        };
+        let requests = async {
+            for pause in [0, 10, 1, 30] {
+                sleep(Duration::from_secs(pause)).await;
+                let lease = handle.enter(&meter, &limits, || true, clock).await;
+                assert!(lease.is_ok(), "after {pause} s: {lease:?}");
+                lease.unwrap().settle(Use::default(), Duration::ZERO);
+            }
+        };
+        tokio::select! {
+            () = exchange => {}
+            () = requests => {}
         }
     }
 }
