@@ -174,7 +174,12 @@ impl LimitKeeper {
                     if let Some(share) = meter.share() {
                         share.note_dequeued();
                     }
-                    active.exchange(&meter);
+                    // With the connection the server is told of all of them.
+                    if active.parts.client.is_up() {
+                        active.exchange(&meter);
+                    } else {
+                        meter.rouse();
+                    }
                     active.meters.insert(Arc::as_ptr(&meter).addr(), meter);
                 }
                 () = active.parts.client.opened() => {
@@ -223,9 +228,12 @@ impl ActiveKeys {
     }
 
     fn exchange(&self, meter: &Arc<LimitMeter>) {
-        if meter.is_due(self.parts.clock.now()) {
+        let now = self.parts.clock.now();
+        if meter.is_due(now) {
             let (parts, meter) = (Rc::clone(&self.parts), Arc::clone(meter));
             self.tasks.spawn_watched("limits", async move { parts.exchange(&meter).await });
+        } else {
+            meter.rouse_if_met(now);
         }
     }
 
@@ -256,7 +264,9 @@ impl KeeperParts {
     /// One report. False: it has no answer.
     async fn call(&self, meter: &Arc<LimitMeter>) -> bool {
         if self.seen.load(Relaxed) != self.client.generation() && !self.sign_of_life(LIFE_MS, false).await {
-            meter.rouse();
+            if !self.client.is_up() {
+                meter.rouse();
+            }
             return false;
         }
         let sent = self.clock.now();
@@ -269,8 +279,12 @@ impl KeeperParts {
         };
         let key = format!("{}1:{{{name}}}", self.prefix);
         let args = arguments(&self.replica, &report, self.is_ending.load(Relaxed));
-        let answer = self.client.run(&self.report, &key, &args).await.and_then(|value| answer(&value));
-        match answer {
+        let value = self.client.run(&self.report, &key, &args).await;
+        if value.as_ref().is_ok_and(|value| numbers(value) == Some([0])) {
+            meter.retire();
+            return false;
+        }
+        match value.and_then(|value| answer(&value)) {
             Ok(answer) => {
                 if meter.accept(&answer, sent, self.replicas.load(Relaxed)) {
                     self.sign_of_life(LIFE_MS, true).await;

@@ -122,6 +122,26 @@ impl Lease {
         self.grant(limits, reservation, now, basis)
     }
 
+    /// The amounts by limit that are not granted yet: of a whole reservation, or of the entry alone. One that
+    /// no time grants is none of them.
+    pub(super) fn missing(&self, limits: &LimitValues, reservation: Option<&Reservation>) -> [i64; 4] {
+        let Granted { running, request, further, tokens, cost } = &self.granted;
+        let mut missing = [0; 4];
+        if let Some(limit) = limits.requests {
+            let beyond = reservation.filter(|_| further.is_none()).map_or(0, |asked| asked.further(limit));
+            missing[Limit::Requests as usize] = i64::from(request.is_none()) + i64::from(beyond);
+        }
+        if let (Some(limit), Some(asked), None) = (limits.tokens, reservation, tokens) {
+            let amount = asked.tokens(limit);
+            missing[Limit::Tokens as usize] = if amount > limit { 0 } else { amount.into() };
+        }
+        missing[Limit::Concurrent as usize] = i64::from(limits.concurrent.is_some() && !running);
+        if let (Some(_), Some(asked), None) = (limits.budget, reservation, cost) {
+            missing[Limit::Budget as usize] = asked.cost.max(1);
+        }
+        missing
+    }
+
     pub(super) const fn meter(&self) -> &Arc<LimitMeter> {
         &self.meter
     }
@@ -163,14 +183,13 @@ impl Lease {
         self.enter(limits, now, basis)?;
         let Self { meter, granted, .. } = self;
         if let Some(limit) = limits.requests.filter(|_| granted.further.is_none()) {
-            let beyond = reservation.requests.min(limit).saturating_sub(1);
+            let beyond = reservation.further(limit);
             if beyond > 0 {
                 granted.further = Some(meter.take_flow(Limit::Requests, (limit, beyond), now, basis)?);
             }
         }
         if let Some(limit) = limits.tokens.filter(|_| granted.tokens.is_none()) {
-            let amount =
-                reservation.prompt.saturating_add(reservation.answer).min(limit.max(reservation.prompt));
+            let amount = reservation.tokens(limit);
             granted.tokens = Some(meter.take_flow(Limit::Tokens, (limit, amount), now, basis)?);
         }
         Ok(())

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     alone::LimitBasis,
-    share::LimitShare,
+    share::{LimitShare, millis},
     values::{Exceeded, Limit, LimitValues},
     window::{RateWindow, Taken},
 };
@@ -226,9 +226,29 @@ impl LimitMeter {
     /// The next report gives back a sum that is too small for a request here, if the store has no more: two
     /// replicas with a part of the last sum each would never use it.
     fn give_sum_back(self: &Arc<Self>, now: Duration) {
-        let Some(share) = self.share().filter(|share| share.is_empty(Limit::Budget, now)) else { return };
+        let Some(share) = self.share() else { return };
+        if !share.is_empty(Limit::Budget as usize, 1, millis(now)) {
+            return;
+        }
         let own = self.saved_here().saturating_add(self.own_level());
         if share.ceiling(now).is_some_and(|ceiling| ceiling > own) && !share.sum_is_short.swap(true, AcqRel) {
+            share.returns.store(true, Release);
+            self.wake();
+        }
+    }
+
+    /// A request is refused because the store had less than its amount: the next report gives back the part
+    /// that it had, which other replicas may need.
+    pub(super) fn give_part_back(self: &Arc<Self>, limit: Limit) {
+        let Some(share) = self.share() else { return };
+        let (Some(part), Some(grant)) = (share.parts.get(limit as usize), share.flows.get(limit as usize))
+        else {
+            return;
+        };
+        // Others may have taken it.
+        let left = part.swap(0, AcqRel).min(grant.left.load(Acquire));
+        if left > 0 {
+            share.returned_parts[limit as usize].store(left, Release);
             share.returns.store(true, Release);
             self.wake();
         }
@@ -249,6 +269,9 @@ impl LimitMeter {
             (LimitBasis::Granted, Some(share)) => {
                 if amount > most {
                     return Err(exceeded(None));
+                }
+                if amount == 0 {
+                    return Ok(window.add(0, now));
                 }
                 // In the window first, so that no report misses it.
                 let taken = window.add(amount, now);

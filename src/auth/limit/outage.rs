@@ -14,9 +14,11 @@ pub(super) struct KeyOutage {
 }
 
 impl KeyOutage {
-    /// A report made at this moment had no answer.
-    pub(super) fn note_failure(&mut self, sent: u64) {
+    /// A report made at this moment had no answer. True: the one before it had one.
+    pub(super) fn note_failure(&mut self, sent: u64) -> bool {
+        let is_first = self.fails_since.is_none();
         self.fails_since.get_or_insert(sent);
+        is_first
     }
 
     /// A report made at this moment was answered.

@@ -37,6 +37,8 @@ const EMPTY_MS: u64 = 250;
 /// and money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareReport {
+    /// Rises. The first is the process's time, because another meter of the process may have reported under
+    /// the same name.
     pub seq: u64,
     pub limits: LimitValues,
     /// Spent in all, as the database has it.
@@ -79,7 +81,7 @@ impl LimitMeter {
     pub fn report(&self, now: Duration, recovery: Option<u32>) -> Option<ShareReport> {
         let share = self.share()?;
         let limits = self.facts().limits;
-        let now = millis(share.clock(now));
+        let (made_at, now) = (millis(now), millis(share.clock(now)));
         let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
         if book.pending.is_some() {
             return None;
@@ -92,7 +94,7 @@ impl LimitMeter {
         let is_first = book.answered_at == 0 || now.saturating_sub(book.answered_at) > COUNTED_MS;
         let is_live = now < share.flow_until.load(Acquire);
         let mut report = ShareReport {
-            seq: book.seq + 1,
+            seq: if book.seq == 0 { made_at.max(1) } else { book.seq + 1 },
             limits,
             spent: self.saved(),
             keep: [0; 2],
@@ -102,7 +104,10 @@ impl LimitMeter {
             want_level: [0; 2],
             windows: Default::default(),
         };
-        let needs = share.needs.each_ref().map(|need| need.load(Acquire));
+        book.seq = report.seq;
+        // Before the needs are read: a request knows by it which answers concern its own.
+        share.reported.store(report.seq, Release);
+        let needs = share.needs.each_ref().map(|need| need.fetch_add(0, AcqRel));
         let (mut own, mut allowances) = ([0; 2], [0; 2]);
         let windows = [(&self.requests, limits.requests), (&self.tokens, limits.tokens)];
         for (flow, (window, limit)) in windows.into_iter().enumerate() {
@@ -143,7 +148,6 @@ impl LimitMeter {
                 report.want_level[level] = report.want_level[level].min(part.max(report.level[level]));
             }
         }
-        book.seq += 1;
         book.reported_at = now;
         book.pending = Some(PendingReport {
             seq: book.seq,
@@ -227,9 +231,17 @@ impl LimitMeter {
             grant.low.store(answer.held[flow] / 3, Relaxed);
             grant.free.store(answer.free[flow].max(0).unsigned_abs(), Relaxed);
             let is_short = pending.needs[flow] > answer.held[flow];
-            share.free_at[flow].store(answer.free_at[flow], Relaxed);
-            let until = if is_short { (answer.now + EMPTY_MS).min(answer.free_at[flow]) } else { 0 };
-            share.empty_until[flow].store(until, Release);
+            // An answer to a report that asked for nothing says nothing.
+            if pending.needs[flow] > 0 {
+                let (part, until) = match is_short {
+                    true => (answer.held[flow], (answer.now + EMPTY_MS).min(answer.free_at[flow])),
+                    false => (0, 0),
+                };
+                share.free_at[flow].store(answer.free_at[flow], Relaxed);
+                share.returned_parts[flow].store(0, Release);
+                share.parts[flow].store(part, Release);
+                share.empty_until[flow].store(until, Release);
+            }
             book.held[flow] = answer.held[flow];
             let rest = answer.free[flow].max(0) / i64::from(replicas.max(1));
             // A store that has lost everything does not know the rest.
@@ -247,7 +259,10 @@ impl LimitMeter {
         for level in 0..2 {
             let limit = level + 2;
             let need = pending.needs[limit];
-            let is_short = need > 0 && answer.cap[level] < pending.levels[level].saturating_add(need);
+            // Places that were held stay, also of a limit that was lowered.
+            let most = limits.concurrent.filter(|_| level == 0).map_or(i64::MAX, i64::from);
+            let is_short =
+                need > 0 && answer.cap[level].min(most) < pending.levels[level].saturating_add(need);
             let is_soon = level == 0 && share.places_are_few.load(Relaxed);
             let pause = if is_soon { RETRY_MS } else { EMPTY_MS };
             let until = if is_short { answer.now + pause } else { 0 };
@@ -259,6 +274,7 @@ impl LimitMeter {
         book.is_whole = pending.allowances.is_none() && !is_lost;
         book.answered_at = answer.now;
         drop(book);
+        share.answered_report.store(answer.seq, Release);
         share.answered.notify_waiters();
         is_lost
     }
@@ -270,11 +286,27 @@ impl LimitMeter {
         share.book.lock().unwrap_or_else(PoisonError::into_inner).pending = None;
     }
 
-    /// The report that was made at this moment has no answer.
+    /// The report that was made at this moment has no answer. After the first of them the next report is made
+    /// soon, so that one lost answer is no outage.
     pub fn note_failure(&self, sent: Duration) {
-        if let Some(share) = self.share() {
-            share.book.lock().unwrap_or_else(PoisonError::into_inner).outage.note_failure(millis(sent));
+        if let Some(share) = self.share()
+            && share.book.lock().unwrap_or_else(PoisonError::into_inner).outage.note_failure(millis(sent))
+        {
+            share.returns.store(true, Release);
         }
+    }
+
+    /// The store has a later report under this name: the key has another meter, and this one has nothing to
+    /// tell any more.
+    pub fn retire(&self) {
+        let Some(share) = self.share() else { return };
+        let mut book = share.book.lock().unwrap_or_else(PoisonError::into_inner);
+        (book.pending, book.held, book.level_held) = (None, [0; 2], false);
+        for flag in [&share.changed, &share.returns, &share.is_asked] {
+            flag.store(false, Release);
+        }
+        drop(book);
+        share.answered.notify_waiters();
     }
 
     /// The store has not answered about this key for a while, or does so again since a moment: it may not
@@ -284,6 +316,17 @@ impl LimitMeter {
             share.book.lock().unwrap_or_else(PoisonError::into_inner).outage.recovers(millis(now))
         };
         self.share().is_some_and(outage)
+    }
+
+    /// Requests that wait look again where all that they wait for has become free here.
+    pub fn rouse_if_met(&self, now: Duration) {
+        let Some(share) = self.share() else { return };
+        let now = share.clock(now);
+        let needs = share.needs.each_ref().map(|need| need.load(Acquire));
+        let is_met = |limit: usize| needs[limit] == 0 || needs[limit] <= self.left_of(share, limit, now);
+        if needs.iter().any(|need| *need > 0) && (0..4).all(is_met) {
+            share.answered.notify_waiters();
+        }
     }
 
     /// Requests that wait look again, because the store is away.
@@ -305,7 +348,7 @@ impl LimitMeter {
         let waits = (0..4).any(|limit| {
             let need = share.needs[limit].load(Acquire);
             need > 0
-                && now >= share.empty_until[limit].load(Acquire)
+                && !share.is_empty(limit, need, now)
                 && need > self.left_of(share, limit, Duration::from_millis(now))
         });
         if waits || share.returns.load(Acquire) {
@@ -351,7 +394,10 @@ impl LimitMeter {
                     0
                 }
             }
-            (None, 2) => share.running_cap(now) - i64::from(self.running()),
+            (None, 2) => {
+                let most = self.facts().limits.concurrent.map_or(i64::MAX, i64::from);
+                share.running_cap(now).min(most) - i64::from(self.running())
+            }
             (None, _) => {
                 let own = self.saved_here().saturating_add(self.own_level());
                 share.ceiling(now).map_or(0, |ceiling| ceiling.saturating_sub(own))

@@ -46,6 +46,13 @@ pub struct LimitShare {
     pub(super) needs: [AtomicI64; 4],
     pub(super) empty_until: [AtomicU64; 4],
     pub(super) free_at: [AtomicU64; 4],
+    /// By flow: the amount granted where the store had less than was needed; and the one of these that was
+    /// given back, because a request was refused.
+    pub(super) parts: [AtomicI64; 2],
+    pub(super) returned_parts: [AtomicI64; 2],
+    /// The numbers of the last report and of the last answer.
+    pub(super) reported: AtomicU64,
+    pub(super) answered_report: AtomicU64,
     /// The store's clock less the process's.
     pub(super) offset: AtomicI64,
     /// Amounts were given back, or counted without a grant, since the last report.
@@ -184,11 +191,21 @@ impl LimitShare {
         self.queued.store(false, Release);
     }
 
-    /// Notes that a request waits for this amount.
-    pub(super) fn need(&self, limit: Limit, amount: i64) -> Needed<'_> {
-        let need = &self.needs[limit as usize];
-        need.fetch_add(amount, AcqRel);
-        Needed { need, amount }
+    /// Notes that a request waits for these amounts, by limit.
+    pub(super) fn need_all(&self, amounts: [i64; 4]) -> [Needed<'_>; 4] {
+        std::array::from_fn(|limit| {
+            let (need, amount) = (&self.needs[limit], amounts[limit]);
+            need.fetch_add(amount, AcqRel);
+            Needed { need, amount }
+        })
+    }
+
+    /// The same for one limit.
+    #[cfg(test)]
+    pub(super) fn need(&self, limit: Limit, amount: i64) -> [Needed<'_>; 4] {
+        let mut amounts = [0; 4];
+        amounts[limit as usize] = amount;
+        self.need_all(amounts)
     }
 
     /// The amount of this limit, by its number, that requests wait for.
@@ -196,9 +213,11 @@ impl LimitShare {
         self.needs.get(limit).map_or(0, |need| need.load(Acquire).max(0).unsigned_abs())
     }
 
-    /// The store has said that it has nothing for a while; how long until it may have.
-    pub(super) fn is_empty(&self, limit: Limit, now: Duration) -> bool {
-        millis(now) < self.empty_until[limit as usize].load(Acquire)
+    /// The store has said that it has not this amount for a while. One up to the part that was given back may
+    /// be there.
+    pub(super) fn is_empty(&self, limit: usize, amount: i64, now: u64) -> bool {
+        let part = self.returned_parts.get(limit).map_or(0, |part| part.load(Acquire));
+        now < self.empty_until[limit].load(Acquire) && amount > part
     }
 
     /// When the store has the amount again that was last asked for in vain.

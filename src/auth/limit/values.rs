@@ -29,6 +29,18 @@ pub struct Reservation {
     pub cost: i64,
 }
 
+impl Reservation {
+    /// Requests beyond the first, of a limit of so many.
+    pub(super) fn further(&self, limit: u32) -> u32 {
+        self.requests.min(limit).saturating_sub(1)
+    }
+
+    /// Tokens of a limit of so many.
+    pub(super) fn tokens(&self, limit: u32) -> u32 {
+        self.prompt.saturating_add(self.answer).min(limit.max(self.prompt))
+    }
+}
+
 impl Default for Reservation {
     fn default() -> Self {
         Self { requests: 1, prompt: 0, answer: 0, cost: 0 }

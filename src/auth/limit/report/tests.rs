@@ -145,10 +145,7 @@ impl SimWorld {
     }
 
     fn replica(&mut self) -> SimReplica {
-        let meter = Arc::<LimitMeter>::default();
-        meter.facts().limits = self.limits;
-        let (queue, _) = mpsc::channel(1);
-        meter.join(&queue);
+        let meter = shared_meter(self.limits);
         meter.note_saved(0, self.saved);
         self.names += 1;
         let skew = self.rng.below(20_000) as i64 - 10_000;
@@ -185,7 +182,7 @@ impl SimWorld {
             }
             Err(exceeded) => {
                 let (meter, at) = (&replica.meter, share.clock(now));
-                let is_empty = share.is_empty(exceeded.limit, at)
+                let is_empty = share.is_empty(exceeded.limit as usize, exceeded.amount, millis(at))
                     && meter.place_retry(share, exceeded.limit, at).is_none();
                 let is_over = self.now > since + 50 || is_empty;
                 // As if it began to wait: its need is noted until the next look.
@@ -326,6 +323,46 @@ impl LimitMeter {
     }
 }
 
+/// A meter of its own, that shares these limits.
+fn shared_meter(limits: LimitValues) -> Arc<LimitMeter> {
+    let meter = Arc::<LimitMeter>::default();
+    meter.facts().limits = limits;
+    let (queue, _) = mpsc::channel(1);
+    meter.join(&queue);
+    meter
+}
+
+/// The report after one without an answer comes before that counts as an outage.
+#[test]
+fn one_lost_answer_is_no_outage() {
+    let meter = shared_meter(requests(10));
+    let mut now = Duration::from_millis(START);
+    meter.report(now, None).unwrap();
+    meter.note_failure(now);
+    meter.give_up();
+    for _ in 0..10 {
+        now += Duration::from_millis(250);
+        if meter.is_due(now) {
+            break;
+        }
+    }
+    assert!(!meter.recovers(now), "after {now:?}");
+}
+
+/// A key whose limits are taken away and set again has another meter, which reports under the same name.
+#[test]
+fn a_new_meter_of_the_same_name_is_answered() {
+    let mut store = ModelStore::default();
+    for (meter, born) in [(shared_meter(requests(10)), 0), (shared_meter(requests(20)), 2000)] {
+        for number in 0..5 {
+            let now = START + born + 100 * number;
+            let report = meter.report(Duration::from_millis(now), None).unwrap();
+            let answer = store.run(0, &report, now).expect("an answer");
+            meter.accept(&answer, Duration::from_millis(now), 1);
+        }
+    }
+}
+
 fn requests(limit: u32) -> LimitValues {
     LimitValues { requests: Some(limit), ..LimitValues::default() }
 }
@@ -462,23 +499,28 @@ fn sixty_four_clients_over_three_replicas_use_the_limit_and_no_more() {
 #[test]
 fn a_key_costs_few_reports() {
     let mut world = SimWorld::new(3, requests(60_000), 1, false);
+    let mut first = 0;
     for _ in 0..(60_000 / STEP) {
         let arrival = usize::from(world.rng.happens(0.25));
         world.step(&[arrival]);
+        if first == 0 {
+            first = world.replicas[0].meter.seq();
+        }
     }
-    let (reports, used) = (world.replicas[0].meter.seq(), world.admitted.len() as u64);
+    let (last, used) = (world.replicas[0].meter.seq(), world.admitted.len() as u64);
+    let reports = last - first + 1;
     assert!(used > 2800 && reports < used / 50, "{reports} reports for {used} requests");
     for _ in 0..(12_000 / STEP) {
         world.step(&[0]);
     }
     let is_quiet = |world: &SimWorld| world.replicas[0].meter.is_quiet(world.moment(0));
     assert!(!is_quiet(&world), "its use counts");
-    assert!(world.replicas[0].meter.seq() < reports + 10, "{}", world.replicas[0].meter.seq() - reports);
+    assert!(world.replicas[0].meter.seq() < last + 10, "{}", world.replicas[0].meter.seq() - last);
     for _ in 0..(50_000 / STEP) {
         world.step(&[0]);
     }
     assert!(is_quiet(&world));
-    assert!(world.replicas[0].meter.seq() < reports + 10, "{}", world.replicas[0].meter.seq() - reports);
+    assert!(world.replicas[0].meter.seq() < last + 10, "{}", world.replicas[0].meter.seq() - last);
 }
 
 /// An amount held in advance grows while requests wait for a report, because reports are so frequent then
