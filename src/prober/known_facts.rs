@@ -24,14 +24,19 @@ pub(super) struct KnownFacts {
     ends: HashMap<String, Moment>,
     /// Those that held here at the last report: only they can end here. A replica may not know the provider.
     held: HashSet<String>,
+    /// Those that held here and whose end the others may not have, because no answer came since.
+    unsure: HashMap<String, Moment>,
     /// How long a provider's list of models is kept.
     pub(super) refresh: Duration,
 }
 
 impl KnownFacts {
-    /// Nothing is known of the others any more, and all facts here are news to them.
+    /// Nothing is known of the others any more, and all facts here are news to them, as are the ends of those
+    /// that held here.
     pub(super) fn clear(&mut self) {
-        *self = Self { refresh: self.refresh, ..Self::default() };
+        let mut unsure = std::mem::take(&mut self.unsure);
+        unsure.extend(self.ends.drain().filter(|(field, _)| self.held.contains(field)));
+        *self = Self { refresh: self.refresh, unsure, ..Self::default() };
     }
 
     /// Whether the end of a fact here need not be reported: it is known, or that of a newer list is.
@@ -56,12 +61,10 @@ impl KnownFacts {
         let is_over = |field: &String, until: &Moment| {
             *until > now + SAME && !current.contains_key(field) && self.held.contains(field)
         };
-        changes.extend(
-            self.ends
-                .iter()
-                .filter(|(field, until)| is_over(field, until))
-                .map(|(field, _)| (field.clone(), Duration::ZERO)),
-        );
+        let over = self.ends.iter().filter(|(field, until)| is_over(field, until));
+        self.unsure.extend(over.map(|(field, until)| (field.clone(), *until)));
+        self.unsure.retain(|field, until| *until > now + SAME && !current.contains_key(field));
+        changes.extend(self.unsure.keys().map(|field| (field.clone(), Duration::ZERO)));
         let held = std::mem::replace(&mut self.held, current.keys().cloned().collect());
         let is_kept = |field: &String| current.contains_key(field) || !held.contains(field);
         self.ends.retain(|field, until| *until > now && is_kept(field));
@@ -88,6 +91,7 @@ impl KnownFacts {
             return Vec::new();
         }
         self.last = last;
+        self.unsure.clear();
         let mut learned = Vec::new();
         for (field, left) in news {
             let until = now + left;
@@ -188,6 +192,24 @@ mod tests {
         let _ = known.take_in(7, Vec::new(), NOW);
         assert_eq!(known.take_in(0, Vec::new(), NOW), []);
         assert_eq!(known.changes(facts(&all), NOW), left(&all));
+    }
+
+    /// Whether a report without an answer has arrived is not known: an end in it, or since, is told again.
+    #[test]
+    fn an_early_end_outlasts_a_lost_answer() {
+        let mut known = KnownFacts::default();
+        let _ = known.changes(facts(&[("a", 9), ("b", 9)]), NOW);
+        let _ = known.take_in(1, Vec::new(), NOW);
+        assert_eq!(known.changes(facts(&[("b", 9)]), NOW), left(&[("a", 0)]));
+        known.clear();
+        let mut ends = known.changes(facts(&[]), NOW);
+        ends.sort();
+        assert_eq!(ends, left(&[("a", 0), ("b", 0)]));
+        known.clear();
+        // One that holds again is told as it is.
+        assert_eq!(known.changes(facts(&[("a", 7)]), NOW), left(&[("b", 0), ("a", 7)]));
+        let _ = known.take_in(3, Vec::new(), NOW);
+        assert_eq!(known.changes(facts(&[("a", 7)]), NOW), []);
     }
 
     /// A replica that had a turn at the same moment as another one is given the other's result all the same.

@@ -56,6 +56,8 @@ enum ModelsResponse {
     Limited,
     /// There is no such page, the key has no access to it, or it is not a list.
     None,
+    /// There is one, which cannot be read now.
+    Failed,
 }
 
 /// Checks `target` by `method`, all within `limit`. With the probe: whether a list is of use.
@@ -82,6 +84,7 @@ async fn check_unbounded(
     (probe, lists): (Probe, bool),
     limit: Duration,
 ) -> ProbeResult {
+    let mut is_failed = false;
     if method != CheckMethod::Dummy || probe == Probe::Refresh {
         let listed = match (probe, lists) {
             (Probe::Check, true) => request_short_list(upstream, target, limit).await,
@@ -93,6 +96,10 @@ async fn check_unbounded(
             Ok(ModelsResponse::List(models)) => Some(Finding::Listed(models)),
             Ok(ModelsResponse::Good | ModelsResponse::Limited) => Some(Finding::Alive),
             Ok(ModelsResponse::None) => None,
+            Ok(ModelsResponse::Failed) => {
+                is_failed = probe == Probe::Refresh;
+                None
+            }
             Err(fault) => Some(Finding::down(fault)),
         };
         if let Some(finding) = finding {
@@ -103,7 +110,10 @@ async fn check_unbounded(
         Ok((status, body)) => finding_of_dummy(status, &body),
         Err(fault) => Finding::down(fault),
     };
-    ProbeResult { method: CheckMethod::Dummy, finding }
+    // A list that could not be read now is asked for again soon.
+    let is_list_expected = is_failed && matches!(finding, Finding::Alive);
+    let method = if is_list_expected { CheckMethod::Models } else { CheckMethod::Dummy };
+    ProbeResult { method, finding }
 }
 
 /// A refusal of the dummy's model proves that the provider is alive, because only a service of models refuses
@@ -210,6 +220,8 @@ async fn request_models(
             .await?;
         match (response.status, probe) {
             (StatusCode::TOO_MANY_REQUESTS, _) => return Ok(ModelsResponse::Limited),
+            (StatusCode::NOT_IMPLEMENTED, _) => return Ok(ModelsResponse::None),
+            (status, _) if status.is_server_error() => return Ok(ModelsResponse::Failed),
             (status, _) if !status.is_success() => return Ok(ModelsResponse::None),
             // A list may be megabytes, so it is read only when it is wanted.
             (_, Probe::Check) => return Ok(ModelsResponse::Good),

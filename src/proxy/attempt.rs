@@ -59,7 +59,7 @@ impl RequestContext<'_> {
             // The client never sent the option that is refused.
             running.requests_usage = false;
             result = self.run(&mut running, provider, (model, endpoint)).await;
-            if !is_about_usage(&result) {
+            if result.is_ok() {
                 provider.standing.note_refused_usage_option();
             }
         }

@@ -46,8 +46,8 @@ use crate::{
     exchange::{BackgroundPart, RequestRecord, ResponseMode},
     relay::CommitPoint,
     routing::{
-        Candidate, FailureClass, NoPlan, PlanRequest, ResponseKind, class::NextStep,
-        endpoint_memory::EndpointKnowledge,
+        Candidate, FailureClass, NoPlan, PlanRequest, ResponseKind, candidate_stats::Admission,
+        class::NextStep, endpoint_memory::EndpointKnowledge,
     },
     wire::ModelUse,
 };
@@ -236,12 +236,15 @@ impl Gateway {
             matches!(endpoint, Endpoint::CountTokens | Endpoint::InputTokens)
                 && snapshot.catalog.is_known_to_lack(candidate, endpoint, Moment::now())
         };
-        let mut stops: Vec<AskedProvider<'a>> = plan
-            .candidates()
-            .iter()
-            .filter(|candidate| !is_spared(candidate))
-            .map(|candidate| (candidate.provider, candidate.model))
-            .collect();
+        let now = Moment::now();
+        let mut candidates: Vec<_> =
+            plan.candidates().iter().filter(|candidate| !is_spared(candidate)).collect();
+        // Those that rest come last.
+        candidates.sort_by_key(|candidate| {
+            matches!(candidate.stats.admission_to(endpoint, now), Admission::Closed { .. })
+        });
+        let mut stops: Vec<AskedProvider<'a>> =
+            candidates.iter().map(|candidate| (candidate.provider, candidate.model)).collect();
         if stops.is_empty() {
             return Err(Refusal::no_plan(&NoPlan::NoEndpoint(endpoint), model));
         }

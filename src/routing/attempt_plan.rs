@@ -381,6 +381,9 @@ impl<'a> AttemptPlan<'a> {
                 {
                     candidate.endpoint = alternative;
                     self.tried &= !(1 << attempt.index);
+                    if self.in_flight == 0 {
+                        self.excluded &= !(1 << attempt.index);
+                    }
                     self.deferred |= 1 << attempt.index;
                     if !self.policy.failover {
                         self.excluded |= !(1 << attempt.index);

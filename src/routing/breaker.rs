@@ -83,8 +83,12 @@ impl Breaker {
         }
     }
 
-    /// A request that was sent at `started` failed.
+    /// A request that was sent at `started` failed. One from before the last trip does not count: it had the
+    /// failure that is over.
     pub fn failed(&self, started: Moment, now: Moment, settings: &BreakerSettings, rng: &mut Rng) {
+        if started.0 < self.tripped_at.load(Relaxed) {
+            return;
+        }
         self.window.record(false, now, settings.window);
         let consecutive_failures = self.consecutive_failures.fetch_add(1, Relaxed).saturating_add(1);
         let until = self.until.load(Relaxed);
@@ -175,6 +179,23 @@ mod tests {
         fail(&breaker, BEGIN, 1);
         assert!(matches!(breaker.state(BEGIN), BreakerState::Tripped { .. }));
         assert_eq!(breaker.trips(), 1);
+    }
+
+    /// Requests that hang as a breaker trips fail for as long as their timeout lasts, also when it admits
+    /// again.
+    #[test]
+    fn failures_from_before_a_trip_do_not_trip_again() {
+        let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
+        let old = BEGIN;
+        let mut now = BEGIN + SECOND;
+        fail(&breaker, now, settings.failures);
+        let BreakerState::Tripped { until } = breaker.state(now) else { panic!() };
+        now = until;
+        for _ in 0..2 * settings.min_requests {
+            breaker.succeeded(now, now, &settings);
+            breaker.failed(old, now, &settings, &mut Rng::new(1));
+        }
+        assert_eq!(breaker.state(now), BreakerState::Admitting);
     }
 
     #[test]

@@ -92,8 +92,7 @@ impl EndpointMemory {
     /// a short while ago.
     pub fn missing(&self, endpoint: Endpoint, until: Moment, now: Moment) {
         let Some(facts) = self.facts(endpoint) else { return };
-        let answered = Moment(facts.answered.load(Relaxed));
-        if answered != Moment::NEVER && now.since(answered) < PROOF {
+        if self.has_proof(endpoint, PROOF, now) {
             return;
         }
         if facts.missing_until.fetch_max(until.0, Relaxed) < until.0 {
@@ -126,6 +125,13 @@ impl EndpointMemory {
     #[must_use]
     pub fn has_answered(&self, endpoint: Endpoint) -> bool {
         self.facts(endpoint).is_some_and(|facts| facts.answered.load(Relaxed) != 0)
+    }
+
+    /// Whether a good answer from there was requested within `age`.
+    pub(super) fn has_proof(&self, endpoint: Endpoint, age: Duration, now: Moment) -> bool {
+        let answered =
+            self.facts(endpoint).map_or(Moment::NEVER, |facts| Moment(facts.answered.load(Relaxed)));
+        answered != Moment::NEVER && now.since(answered) < age
     }
 
     /// The endpoints that are believed to be missing.

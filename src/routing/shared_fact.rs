@@ -2,13 +2,17 @@
 //! that is the same in all replicas. A replica takes over a pause of another one, and its early end, as if
 //! its own request had shown it; its own newer observation stays in force.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{
     breaker::is_older, candidate_stats::CandidateStats, class::FailureClass, endpoint_memory::EndpointMemory,
     provider_health::ProviderHealth,
 };
 use crate::base::{Endpoint, Moment};
+
+/// For how long after a good answer here a failure elsewhere is not this replica's: it may be that of the
+/// other's network, or of its callers.
+const OWN_PROOF: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedFact {
@@ -85,6 +89,8 @@ impl CandidateStats {
     pub fn learn(&self, fact: SharedFact, until: Moment, now: Moment) {
         match fact {
             SharedFact::Rest => self.learn_rest(until, now),
+            SharedFact::Trip(endpoint)
+                if until > now && self.endpoints().has_proof(endpoint, OWN_PROOF, now) => {}
             SharedFact::Trip(endpoint) => self.learn_trip(endpoint, until, now),
             SharedFact::Missing(endpoint) => self.endpoints().learn(endpoint, until, now),
             SharedFact::ProviderRest(_) => {}
@@ -98,7 +104,7 @@ fn missing_endpoints(memory: &EndpointMemory, now: Moment) -> impl Iterator<Item
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
@@ -191,6 +197,23 @@ mod tests {
         assert_ne!(stats.admission(ENDPOINT, NOW), Admission::Open);
         stats.provider().learn(fact, Moment::NEVER, later);
         assert_eq!(stats.admission(ENDPOINT, later), Admission::Open);
+    }
+
+    /// A gateway whose own way to the provider is broken, or whose callers send what it fails at, takes it
+    /// away from no other that it serves.
+    #[test]
+    fn a_trip_elsewhere_does_not_count_where_requests_succeed() {
+        let (one, other) = (failed(FailureClass::ServerError), replica());
+        let kind = (ENDPOINT, ResponseKind::Stream, 1);
+        other.succeeded(kind, Duration::from_secs(1), NOW, NOW, &BreakerSettings::default());
+        let elsewhere = (Endpoint::Embeddings, ResponseKind::Stream, 1);
+        let late = NOW + Duration::from_secs(3);
+        other.succeeded(elsewhere, Duration::from_secs(1), late, late, &BreakerSettings::default());
+        for (pause, open) in [(1, true), (3, false)] {
+            let now = NOW + Duration::from_secs(pause);
+            pass_on(&one, &other, now);
+            assert_eq!(other.admission_to(ENDPOINT, now) == Admission::Open, open, "{pause}");
+        }
     }
 
     #[test]

@@ -152,6 +152,25 @@ async fn the_providers_own_error_passes() {
     gateway.stop().await;
 }
 
+/// A provider that rests is asked last.
+#[tokio::test]
+async fn a_resting_provider_is_asked_last() {
+    let headers = vec![("retry-after".into(), "60".into())];
+    let head = Step::Head { status: 429, headers, framing: Framing::Length(0) };
+    let first = Upstream::always(Speaks::H1, vec![head, Step::End]);
+    let second = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let gateway = Plan::to(&[&first, &second]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    for call in [Call::whole(), Call::post("/v1/moderations", r#"{"model":"m","input":"x"}"#)] {
+        let answer = client.send(call).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-thalweg-provider")), (200, "p1"));
+        answer.collect().await;
+        assert_eq!(first.log.requests(), 1);
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
 /// A transcription's form goes up as it came; the model is a field of it.
 #[tokio::test]
 async fn a_form_goes_up_as_it_came() {

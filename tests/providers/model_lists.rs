@@ -117,6 +117,20 @@ async fn the_fields_of_a_list_are_kept() {
     gateway.stop().await;
 }
 
+/// A list that cannot be read at the start is read soon, though the provider is found well by other means.
+#[tokio::test]
+async fn a_list_that_fails_at_the_start_is_read_soon() {
+    let no_model = r#"{"error":{"message":"no such model","code":"model_not_found"}}"#;
+    let upstream = Upstream::by(Speaks::H1, move |number, seen| match (is_list(seen), number) {
+        (true, 0) => script::json(503, "{}"),
+        (true, _) => list(&["m"]),
+        (false, _) => script::json(404, no_model),
+    });
+    let gateway = watched(&[&upstream]).start().await;
+    page(&gateway, "/v1/models", "the list", |page| models(page) == ["m"]).await;
+    gateway.stop().await;
+}
+
 /// B11: Anthropic's form and its pages.
 #[tokio::test]
 async fn anthropics_clients_get_anthropics_form() {

@@ -137,6 +137,26 @@ async fn the_clients_own_option_stands() {
     gateway.stop().await;
 }
 
+/// A refusal that quotes the whole request names the gateway's option, too. It is not the reason where the
+/// request is refused without.
+#[tokio::test]
+async fn a_quoted_option_is_not_a_refused_one() {
+    let upstream = Upstream::by(Speaks::H1, |_, seen| match seen.json().get("messages") {
+        Some(_) => script::sse(with_usage()),
+        None => script::json(422, json!({"detail": [{"type": "missing", "input": seen.json()}]}).to_string()),
+    });
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let refused = client.send(Call::post(CHAT, r#"{"model":"m","stream":true}"#)).await;
+    assert_eq!(refused.status, 422);
+    refused.collect().await;
+    assert_eq!(upstream.log.requests(), 2);
+    assert!(client.send(Call::stream()).await.collect().await.complete);
+    assert_eq!(upstream.log.request(2).await.json()["stream_options"]["include_usage"], true);
+    drop(client);
+    gateway.stop().await;
+}
+
 /// Other stream options stay as they are.
 #[tokio::test]
 async fn other_stream_options_stay() {

@@ -188,6 +188,24 @@ fn a_resting_candidate_is_asked_last_and_only_one_of_them() {
     assert_eq!(started(third.next(later)).candidate.provider, 1, "its rest is over");
 }
 
+/// The only candidate is asked though it rests, and then at another endpoint if it lacks the first.
+#[test]
+fn a_resting_candidate_is_asked_at_its_other_endpoint() {
+    let catalog = catalog(1, |_| {});
+    let mut first = attempt_plan(&catalog, None);
+    let attempt = started(first.next(NOW));
+    first.failed(attempt, FailureClass::RateLimited, Some(Duration::from_secs(30)), Sent::Some, NOW);
+    let ask = PlanRequest { may_translate: true, ..PlanRequest::stream("m") };
+    let plan = catalog.plan(&ask, NOW, &mut Rng::new(1)).unwrap();
+    let (settings, budgets) = (catalog.settings(), catalog.registry().budgets());
+    let policy = Policy { settings, budgets, failover: true, deadline: None };
+    let mut second = AttemptPlan::new(plan, policy, Rng::new(2), NOW);
+    let attempt = started(second.next(NOW));
+    assert_eq!(attempt.candidate.endpoint, Endpoint::ChatCompletions);
+    second.failed(attempt, FailureClass::EndpointMissing, None, Sent::Some, NOW);
+    assert_ne!(started(second.next(NOW)).candidate.endpoint, Endpoint::ChatCompletions);
+}
+
 #[test]
 fn a_request_that_may_have_been_seen_stays_where_it_is_if_so_configured() {
     for (safe, sent, goes_on) in [
