@@ -141,6 +141,7 @@ async fn run(config: WorkerConfig, database: DatabaseSettings, mut queue: DeskQu
         store.close().await;
     }
     gateway.detached().close().await;
+    completions.emptied().await;
     config.settlement.flush(&completions);
 }
 

@@ -147,6 +147,7 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
     // First, so that the completions of detached streams are in the last flush.
     detached.close().await;
     detached.driven().await;
+    completions.emptied().await;
     config.settlement.flush(&completions);
     outcome
 }

@@ -129,10 +129,13 @@ async fn drive(context: JobContext, id: &str, owner: &str) -> Result<JobEnd, Dat
     let status = match end {
         JobEnd::Done => {
             let step = (BatchStatus::InProgress, BatchStatus::Finalizing);
-            // False: its key has cancelled it meanwhile.
-            match store.advance((id, &runner), step, None).await? || job.status == BatchStatus::Finalizing {
-                true => BatchStatus::Completed,
-                false => BatchStatus::Cancelled,
+            if store.advance((id, &runner), step, None).await? || job.status == BatchStatus::Finalizing {
+                BatchStatus::Completed
+            } else if store.job(owner, id).await?.is_some_and(|now| now.status == BatchStatus::Cancelling) {
+                // Its key has cancelled it meanwhile.
+                BatchStatus::Cancelled
+            } else {
+                return Ok(JobEnd::Lost);
             }
         }
         JobEnd::Cancelled => BatchStatus::Cancelled,

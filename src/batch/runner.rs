@@ -110,9 +110,15 @@ impl BatchRunner {
             if running.len() >= MAX_JOBS || of_key >= MAX_JOBS_PER_KEY || running.contains_key(&id) {
                 continue;
             }
-            if self.store.lease(&id, name, self.settings.lease).await? {
-                running.insert(id.clone(), owner.clone());
-                taken.push((id, owner));
+            match self.store.lease(&id, name, self.settings.lease).await {
+                Ok(true) => {
+                    running.insert(id.clone(), owner.clone());
+                    taken.push((id, owner));
+                }
+                Ok(false) => {}
+                Err(error) if taken.is_empty() => return Err(error),
+                // Those that are taken run.
+                Err(_) => break,
             }
         }
         self.gauges.set_waiting(found - taken.len());

@@ -36,8 +36,11 @@ impl DatabaseError {
     pub(super) fn is_about_connection(&self) -> bool {
         match self {
             Self::Driver(sqlx::Error::Database(error)) => {
-                // Class 57: shut down, crashed, or closed by an operator or because it was idle.
-                error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+                // Class 57: shut down, crashed, or closed by an operator or because it was idle. 25006: it
+                // only reads, as one that was the primary before a failover does.
+                error
+                    .code()
+                    .is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || code == "25006")
             }
             Self::Driver(error) => matches!(
                 error,

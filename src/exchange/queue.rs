@@ -10,6 +10,8 @@ use super::{completed::Completed, running::RunningTable};
 
 /// Completions that may wait; one more is lost.
 const MAX_WAITING: usize = 16 * 1024;
+/// Turns of the worker in which the tasks of requests that are cut off end.
+const MAX_TURNS: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub struct CompletionQueue {
@@ -35,6 +37,17 @@ impl CompletionQueue {
     /// Those under way.
     pub(super) const fn running(&self) -> &RunningTable {
         &self.running
+    }
+
+    /// Waits until none is under way, but not for ever. Behind a drain: a task that is aborted ends, and has
+    /// its request complete, in one of the next turns.
+    pub async fn emptied(&self) {
+        for _ in 0..MAX_TURNS {
+            if self.running.is_empty() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until there is one.

@@ -253,6 +253,12 @@ impl RunningTable {
         self.0.borrow_mut().give_back(request.place.get());
     }
 
+    /// No request is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        let slots = self.0.borrow();
+        slots.taken.is_empty() && slots.placeless == 0
+    }
+
     /// Begins to look at the requests that are under way now.
     pub(super) fn reading(&self) -> TableReading {
         let mut slots = self.0.borrow_mut();

@@ -66,6 +66,27 @@ async fn a_drain_is_bounded() {
     }
 }
 
+/// However many requests the drain cuts off at once, each has its closing line.
+#[tokio::test]
+async fn all_requests_that_outlast_the_drain_are_written() {
+    const REQUESTS: usize = 150;
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.limits.drain = Duration::from_millis(50));
+    let gateway = plan.start().await;
+    let (mut ids, mut clients) = (Vec::new(), tokio::task::JoinSet::new());
+    for _ in 0..REQUESTS {
+        let (mut client, call) = (gateway.client(Version::H2).await, Call::stream());
+        ids.push(call.id());
+        clients.spawn(async move { client.try_send(call).await.is_ok() });
+    }
+    gateway.until("all requests", |now| now.requests == REQUESTS).await;
+    in_time(gateway.stop_now()).await.expect("a stop in time");
+    for id in ids {
+        journal::closing(&id).await;
+    }
+    clients.join_all().await;
+}
+
 /// A stream that the drain cuts breaks off as by any other fault: without its end, with `"event"` behind an
 /// event, and the log says why (G11). A client of HTTP/1.0 always gets the event.
 #[tokio::test]

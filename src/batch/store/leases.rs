@@ -104,8 +104,8 @@ impl BatchStore {
         status: BatchStatus,
         keep: i64,
     ) -> Result<(), DatabaseError> {
-        let (output, completed) = self.answer_file(job, FileKind::Output, keep).await?;
-        let (errors, failed) = self.answer_file(job, FileKind::Errors, keep).await?;
+        let (output, completed) = self.answer_file((job, runner), FileKind::Output, keep).await?;
+        let (errors, failed) = self.answer_file((job, runner), FileKind::Errors, keep).await?;
         let time = status.time().unwrap_or("completed_at");
         let sql = format!(
             "UPDATE batch_jobs SET status = $1, {time} = $2, output = $3, errors = $4, completed = $5, \
@@ -124,10 +124,11 @@ impl BatchStore {
         self.database.run(sql, cells).await.map(|_| ())
     }
 
-    /// The file of the answers of one kind, and their number. `None`: there are none.
+    /// The file of the answers of one kind, and their number. `None`: there are none. A runner that has lost
+    /// the lease makes no file: others go on to answer items.
     async fn answer_file(
         &self,
-        job: &BatchJob,
+        (job, runner): (&BatchJob, &str),
         kind: FileKind,
         keep: i64,
     ) -> Result<(Option<String>, i64), DatabaseError> {
@@ -144,7 +145,8 @@ impl BatchStore {
         let id = format!("file-{}-{word}", job.id.trim_start_matches("batch_"));
         let (name, now) = (format!("{}_{word}.jsonl", job.id), unix_now());
         let sql = "INSERT INTO batch_files (id, owner, name, bytes, created, expires, kind, batch, state) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) ON CONFLICT (id) DO NOTHING";
+                   SELECT $1, $2, $3, $4, $5, $6, $7, $8, 1 FROM batch_jobs WHERE id = $8 AND runner = $9 \
+                   ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes";
         let cells = vec![
             Cell::text(&id),
             Cell::text(&job.owner),
@@ -154,6 +156,7 @@ impl BatchStore {
             now.saturating_add(job.output_keep.unwrap_or(keep).min(keep)).into(),
             kind.number().into(),
             Cell::text(&job.id),
+            Cell::text(runner),
         ];
         self.database.run(sql, cells).await?;
         Ok((Some(id), count))
