@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Whole runs of `cargo test` side by side, to find tests that depend on the machine's speed: so many loops of
-# so many runs. Further arguments go to `cargo test`: tests/side_by_side.sh 3 10; tests/side_by_side.sh 8 1
-# --test gateway. Prints a line for each run, with the tests that failed, and ends with the counts. The output
-# of each run is in .cache/side_by_side. It is not a part of tests/run.sh, because it takes an hour.
+# Whole runs of `cargo test` side by side, to find tests that depend on the machine's speed. Arguments: the
+# number of loops at once, the runs of each, then arguments of `cargo test`: tests/side_by_side.sh 3 10;
+# tests/side_by_side.sh 8 1 --test gateway. Prints a line for each run, with the tests that failed, and ends
+# with the counts. The output of each run is in .cache/side_by_side. It is not a part of tests/run.sh, because
+# it takes an hour.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -174,7 +174,7 @@ impl LimitKeeper {
                     if let Some(share) = meter.share() {
                         share.note_dequeued();
                     }
-                    // With the connection the server is told of all of them.
+                    // While the connection is away nothing is sent; `opened` reports all keys then.
                     if active.parts.client.is_up() {
                         active.exchange(&meter);
                     } else {

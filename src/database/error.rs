@@ -36,8 +36,8 @@ impl DatabaseError {
     pub(super) fn is_about_connection(&self) -> bool {
         match self {
             Self::Driver(sqlx::Error::Database(error)) => {
-                // Class 57: shut down, crashed, or closed by an operator or because it was idle. 25006: it
-                // only reads, as one that was the primary before a failover does.
+                // Class 57: shut down, crashed, or closed by an operator or because it was idle. 25006: the
+                // server takes no writes, as a former primary after a failover.
                 error
                     .code()
                     .is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || code == "25006")

@@ -10,7 +10,7 @@ use super::{completed::Completed, running::RunningTable};
 
 /// Completions that may wait; one more is lost.
 const MAX_WAITING: usize = 16 * 1024;
-/// Turns of the worker in which the tasks of requests that are cut off end.
+/// The most turns of the worker in which `emptied` waits for aborted tasks.
 const MAX_TURNS: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -39,8 +39,8 @@ impl CompletionQueue {
         &self.running
     }
 
-    /// Waits until none is under way, but not for ever. Behind a drain: a task that is aborted ends, and has
-    /// its request complete, in one of the next turns.
+    /// Waits until no request is under way, at most `MAX_TURNS`. After a drain an aborted task ends, and
+    /// has its request complete, in one of the next turns.
     pub async fn emptied(&self) {
         for _ in 0..MAX_TURNS {
             if self.running.is_empty() {

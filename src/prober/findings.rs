@@ -58,7 +58,7 @@ impl Prober {
             early = (refresh / 10).min(MAX_EARLY).mul_f64(provider.spread);
         }
         if probe == Probe::Refresh {
-            // No list from a provider that is well: it limits how often its list is read.
+            // No list from a provider that is well: the list is limited, or failed.
             let is_limited = models.is_none() && method == CheckMethod::Models;
             let HealthSettings { interval, refresh, .. } = self.settings();
             let pause = if is_limited { interval.max(MIN_LIST_RETRY_INTERVAL) } else { refresh };

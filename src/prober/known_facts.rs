@@ -31,8 +31,8 @@ pub(super) struct KnownFacts {
 }
 
 impl KnownFacts {
-    /// Nothing is known of the others any more, and all facts here are news to them, as are the ends of those
-    /// that held here.
+    /// The next report has all facts that hold here, and the early ends of those that held: the others may
+    /// know none of them.
     pub(super) fn clear(&mut self) {
         let mut unsure = std::mem::take(&mut self.unsure);
         unsure.extend(self.ends.drain().filter(|(field, _)| self.held.contains(field)));
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(known.changes(facts(&all), NOW), left(&all));
     }
 
-    /// Whether a report without an answer has arrived is not known: an end in it, or since, is told again.
+    /// A report without an answer may not have arrived: the next report repeats its early ends.
     #[test]
     fn an_early_end_outlasts_a_lost_answer() {
         let mut known = KnownFacts::default();

@@ -33,7 +33,7 @@ const DUMMY: &[u8] =
 /// The result of a check.
 #[derive(Debug)]
 pub(super) struct ProbeResult {
-    /// The request that gave the finding.
+    /// The method to remember: the request that gave the finding, or `Models` if its list is to be read soon.
     pub(super) method: CheckMethod,
     pub(super) finding: Finding,
 }
@@ -56,7 +56,7 @@ enum ModelsResponse {
     Limited,
     /// There is no such page, the key has no access to it, or it is not a list.
     None,
-    /// There is one, which cannot be read now.
+    /// A server error: there may be a list, which cannot be read now.
     Failed,
 }
 
@@ -110,7 +110,7 @@ async fn check_unbounded(
         Ok((status, body)) => finding_of_dummy(status, &body),
         Err(fault) => Finding::down(fault),
     };
-    // A list that could not be read now is asked for again soon.
+    // `Models`, though the dummy gave the finding: the list is asked for again soon, and not after `refresh`.
     let is_list_expected = is_failed && matches!(finding, Finding::Alive);
     let method = if is_list_expected { CheckMethod::Models } else { CheckMethod::Dummy };
     ProbeResult { method, finding }

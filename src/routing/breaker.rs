@@ -83,8 +83,8 @@ impl Breaker {
         }
     }
 
-    /// A request that was sent at `started` failed. One from before the last trip does not count: it had the
-    /// failure that is over.
+    /// A request that was sent at `started` failed. One sent before the last trip does not count, because
+    /// that trip covers it.
     pub fn failed(&self, started: Moment, now: Moment, settings: &BreakerSettings, rng: &mut Rng) {
         if started.0 < self.tripped_at.load(Relaxed) {
             return;
@@ -181,8 +181,7 @@ mod tests {
         assert_eq!(breaker.trips(), 1);
     }
 
-    /// Requests that hang as a breaker trips fail for as long as their timeout lasts, also when it admits
-    /// again.
+    /// Requests that hang as a breaker trips may reach their timeout after the breaker admits again.
     #[test]
     fn failures_from_before_a_trip_do_not_trip_again() {
         let (breaker, settings) = (Breaker::default(), BreakerSettings::default());

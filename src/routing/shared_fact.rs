@@ -10,8 +10,8 @@ use super::{
 };
 use crate::base::{Endpoint, Moment};
 
-/// For how long after a good answer here a failure elsewhere is not this replica's: it may be that of the
-/// other's network, or of its callers.
+/// For so long after a good answer a trip elsewhere does not count here: its cause may be the other
+/// replica's network, or its callers.
 const OWN_PROOF: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,8 +199,8 @@ mod tests {
         assert_eq!(stats.admission(ENDPOINT, later), Admission::Open);
     }
 
-    /// A gateway whose own way to the provider is broken, or whose callers send what it fails at, takes it
-    /// away from no other that it serves.
+    /// A trip whose cause is another gateway's network, or its callers' requests, does not count where
+    /// requests succeed.
     #[test]
     fn a_trip_elsewhere_does_not_count_where_requests_succeed() {
         let (one, other) = (failed(FailureClass::ServerError), replica());

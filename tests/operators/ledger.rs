@@ -367,7 +367,7 @@ fn lateness(place: PathBuf, over: std::sync::Arc<std::sync::atomic::AtomicBool>)
 }
 
 /// Threads and disk writes between an answer and its row: the worker, the settling thread, the ledger's
-/// thread, its transaction, which may write the database's log back and so waits for the disk three times.
+/// thread, its transaction, which may checkpoint the WAL and so waits for the disk three times.
 const HOPS: u32 = 6;
 
 /// kill -9 loses at most the rows of the last 200 ms (plus this machine's measured lateness), corrupts

@@ -137,8 +137,8 @@ async fn the_clients_own_option_stands() {
     gateway.stop().await;
 }
 
-/// A refusal that quotes the whole request names the gateway's option, too. It is not the reason where the
-/// request is refused without.
+/// A refusal that quotes the whole request names the gateway's option, too. The option is not the reason
+/// where the request is refused without it as well.
 #[tokio::test]
 async fn a_quoted_option_is_not_a_refused_one() {
     let upstream = Upstream::by(Speaks::H1, |_, seen| match seen.json().get("messages") {

@@ -122,8 +122,8 @@ impl Lease {
         self.grant(limits, reservation, now, basis)
     }
 
-    /// The amounts by limit that are not granted yet: of a whole reservation, or of the entry alone. One that
-    /// no time grants is none of them.
+    /// The amounts by limit that are not granted yet: of a whole reservation, or of the entry alone. More
+    /// tokens than the limit count as 0, because no wait grants them.
     pub(super) fn missing(&self, limits: &LimitValues, reservation: Option<&Reservation>) -> [i64; 4] {
         let Granted { running, request, further, tokens, cost } = &self.granted;
         let mut missing = [0; 4];

@@ -231,7 +231,7 @@ impl LimitMeter {
             grant.low.store(answer.held[flow] / 3, Relaxed);
             grant.free.store(answer.free[flow].max(0).unsigned_abs(), Relaxed);
             let is_short = pending.needs[flow] > answer.held[flow];
-            // An answer to a report that asked for nothing says nothing.
+            // If the report asked for none of this flow, the answer does not show whether the store has it.
             if pending.needs[flow] > 0 {
                 let (part, until) = match is_short {
                     true => (answer.held[flow], (answer.now + EMPTY_MS).min(answer.free_at[flow])),

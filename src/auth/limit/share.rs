@@ -46,8 +46,8 @@ pub struct LimitShare {
     pub(super) needs: [AtomicI64; 4],
     pub(super) empty_until: [AtomicU64; 4],
     pub(super) free_at: [AtomicU64; 4],
-    /// By flow: the amount granted where the store had less than was needed; and the one of these that was
-    /// given back, because a request was refused.
+    /// By flow: the granted amount, where it was less than needed; and the part of that which was given
+    /// back because a request was refused.
     pub(super) parts: [AtomicI64; 2],
     pub(super) returned_parts: [AtomicI64; 2],
     /// The numbers of the last report and of the last answer.
@@ -213,8 +213,8 @@ impl LimitShare {
         self.needs.get(limit).map_or(0, |need| need.load(Acquire).max(0).unsigned_abs())
     }
 
-    /// The store has said that it has not this amount for a while. One up to the part that was given back may
-    /// be there.
+    /// By the last answer the store lacks this amount for now. An amount up to the part that was given back
+    /// may be there.
     pub(super) fn is_empty(&self, limit: usize, amount: i64, now: u64) -> bool {
         let part = self.returned_parts.get(limit).map_or(0, |part| part.load(Acquire));
         now < self.empty_until[limit].load(Acquire) && amount > part

@@ -30,12 +30,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Requests beyond the first, of a limit of so many.
+    /// The requests beyond the first that this reservation takes of `limit`.
     pub(super) fn further(&self, limit: u32) -> u32 {
         self.requests.min(limit).saturating_sub(1)
     }
 
-    /// Tokens of a limit of so many.
+    /// The tokens that it takes: at most `limit`, but no fewer than the prompt has.
     pub(super) fn tokens(&self, limit: u32) -> u32 {
         self.prompt.saturating_add(self.answer).min(limit.max(self.prompt))
     }

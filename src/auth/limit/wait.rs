@@ -95,8 +95,8 @@ impl ShareHandle {
         self.take(lease, limits, Some(reservation), is_up, clock).await
     }
 
-    /// Has the rest of a reservation granted, or of the entry alone. What is granted is kept over the waits,
-    /// because a report that asks for the rest would give it back.
+    /// Takes the missing amounts of a reservation, or of the entry. Granted amounts are kept in the waits,
+    /// because a report that asks for the rest would give them back.
     async fn take(
         &self,
         mut lease: Lease,
@@ -125,7 +125,7 @@ impl ShareHandle {
                 }
                 Waited::Roused => continue,
                 Waited::Empty => false,
-                // If the store answers, others were faster.
+                // After an answer the store is not away, and other requests were faster.
                 Waited::Late => !had_answer,
                 Waited::Alone => true,
             };
@@ -165,8 +165,8 @@ impl ShareHandle {
         }
     }
 
-    /// Waits for the answer to a report that includes this request's needs: all that it misses, so that one
-    /// answer has all of it.
+    /// Waits for the answer to a report with this request's needs: all missing amounts, so that one answer
+    /// grants them all.
     async fn wait(
         &self,
         meter: &Arc<LimitMeter>,
@@ -195,14 +195,14 @@ impl ShareHandle {
         let answered = share.answered.notified();
         tokio::pin!(answered);
         answered.as_mut().enable();
-        // Where the store had too little of this one, nothing else is asked for beside it.
+        // Where the store had too little of this limit, the report asks for nothing else for this request.
         let is_scarce = share.empty_until[limit].load(Acquire) > 0;
         let mut needs = missing;
         (0..4).filter(|other| is_scarce && *other != limit).for_each(|other| needs[other] = 0);
         let _needs = share.need_all(needs);
         let reported = share.reported.load(Acquire);
         meter.wake();
-        // A pause before the next question follows an answer.
+        // A wait that ends before the deadline is the pause after an answer, so it counts as answered.
         let is_over = timeout_at(until, answered).await.is_err() && until == deadline;
         let is_answered = share.answered_report.load(Acquire) > reported || until < deadline;
         match is_up() {
@@ -210,7 +210,7 @@ impl ShareHandle {
             true if is_over => Waited::Late,
             true if is_answered => Waited::Answered,
             true => {
-                // An amount that others take first rouses no request more often.
+                // Bounds the looks of a request where others take each free amount first.
                 sleep(ROUSED_PAUSE).await;
                 Waited::Roused
             }

@@ -125,7 +125,7 @@ impl BatchStore {
     }
 
     /// The file of the answers of one kind, and their number. `None`: there are none. A runner that has lost
-    /// the lease makes no file: others go on to answer items.
+    /// the lease makes no file: another runner still answers items.
     async fn answer_file(
         &self,
         (job, runner): (&BatchJob, &str),

@@ -114,7 +114,7 @@ async fn a_batch_runs_at_one_replica_and_an_item_has_one_answer() {
         store.database.run(sql, Vec::new()).await.unwrap();
         assert!(store.lease(id, "r2", LEASE).await.unwrap());
         store.answer((id, "r1"), 1, true, b"late").await.unwrap();
-        // It ends the batch as if it still had the lease: no file has the answers so far.
+        // `r1` ends the batch without its lease: no file is made of the answers so far.
         let job = store.job("alice", id).await.unwrap().unwrap();
         store.finish(&job, "r1", BatchStatus::Completed, i64::MAX).await.unwrap();
         store.answer((id, "r2"), 1, true, b"second").await.unwrap();

@@ -332,7 +332,7 @@ fn shared_meter(limits: LimitValues) -> Arc<LimitMeter> {
     meter
 }
 
-/// The report after one without an answer comes before that counts as an outage.
+/// The report after one without an answer is made before an outage is assumed.
 #[test]
 fn one_lost_answer_is_no_outage() {
     let meter = shared_meter(requests(10));
