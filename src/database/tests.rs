@@ -149,6 +149,18 @@ async fn a_copy_of_a_database_is_turned_to_wal_mode() {
     connection.close().await;
 }
 
+/// A server that takes no writes, as a former primary after a failover, is left for a new connection.
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_left() {
+    let Some(scratch) = Scratch::postgres().await else { return };
+    let database = Database::open(&scratch.settings, &[&FIRST]).await.unwrap();
+    database.run("SET default_transaction_read_only = on", Vec::new()).await.unwrap();
+    let cells = vec![vec![1].into(), Cell::Text(None), 7.into()];
+    let insert = database.run("INSERT INTO things (id, name, size) VALUES ($1, $2, $3)", cells);
+    assert_eq!(insert.await.unwrap(), 1);
+    database.close().await;
+}
+
 #[tokio::test]
 async fn many_may_open_at_once() {
     for scratch in Scratch::each().await {

@@ -206,7 +206,7 @@ mod tests {
         ends.sort();
         assert_eq!(ends, left(&[("a", 0), ("b", 0)]));
         known.clear();
-        // One that holds again is told as it is.
+        // A fact that holds again is reported with its new end.
         assert_eq!(known.changes(facts(&[("a", 7)]), NOW), left(&[("b", 0), ("a", 7)]));
         let _ = known.take_in(3, Vec::new(), NOW);
         assert_eq!(known.changes(facts(&[("a", 7)]), NOW), []);

@@ -5,7 +5,7 @@
 //! - [`values`]: the limits; [`meter`]: their use
 //! - [`lease`]: a request's share of its key's limits, taken by estimate, settled by use
 //! - [`share`]: amounts that were granted to this replica out of the shared limit; [`report`]: how it
-//!   gets them; [`places`]: requests at once; [`wait`]: a request that waits
+//!   gets them; [`due`]: when; [`places`]: requests at once; [`wait`]: a request that waits
 //! - [`alone`]: without the shared store; [`outage`]: a time without its answers
 //! - [`usage`]: how far they are used, by all replicas where they are shared
 //!
@@ -13,6 +13,7 @@
 //! database.
 
 pub mod alone;
+mod due;
 pub mod lease;
 pub mod meter;
 pub mod outage;

@@ -354,6 +354,8 @@ mod tests {
             other.lease(&limits, &asked, rig.clock())
         };
         let requests = async {
+            let none = rig.tokens(0).await;
+            assert!(none.is_ok(), "no tokens need no grant: {none:?}");
             let used = get(500).await.unwrap();
             let refused = rig.tokens(600).await;
             assert!(matches!(refused, Err(Refused::Exceeded(Exceeded { limit: Limit::Tokens, .. }))));
@@ -367,6 +369,20 @@ mod tests {
             drop((used, small, larger, elsewhere));
         };
         rig.run(woken, requests).await;
+    }
+
+    /// An answer to a report from before the request does not show that the store has nothing for it.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_an_earlier_report_refuses_nothing() {
+        let limits = LimitValues { requests: Some(10), ..LimitValues::default() };
+        let (mut rig, woken) = Rig::new(limits, (2, WhenAlone::Share));
+        rig.delays[1] = 40 * MS;
+        let later = async {
+            sleep(5 * MS).await;
+            rig.enter().await
+        };
+        let (first, second) = rig.run(woken, async { tokio::join!(rig.enter(), later) }).await;
+        assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
     }
 
     /// Use that is admitted without the store is looked at when the store is back.

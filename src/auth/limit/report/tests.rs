@@ -349,6 +349,30 @@ fn one_lost_answer_is_no_outage() {
     assert!(!meter.recovers(now), "after {now:?}");
 }
 
+/// Places beyond a limit that was lowered stay until their requests end. A request that waits for one has the
+/// key reported in its turn, and not again at once.
+#[test]
+fn a_lowered_limit_of_places_makes_no_flood() {
+    let places = |most| LimitValues { concurrent: Some(most), ..LimitValues::default() };
+    let (meter, mut store, mut now) = (shared_meter(places(20)), ModelStore::default(), START);
+    let mut exchange = |now: u64| {
+        let report = meter.report(Duration::from_millis(now), None).unwrap();
+        meter.accept(&store.run(0, &report, now).unwrap(), Duration::from_millis(now), 1);
+    };
+    let need = meter.share().unwrap().need(Limit::Concurrent, 12);
+    exchange(now);
+    drop(need);
+    let entered = (0..12).map(|_| meter.enter(&places(20), Duration::from_millis(now)));
+    let running: Vec<Lease> = entered.collect::<Result<_, _>>().unwrap();
+    meter.facts().limits = places(10);
+    let _need = meter.share().unwrap().need(Limit::Concurrent, 1);
+    now += 1;
+    assert!(meter.is_due(Duration::from_millis(now)));
+    exchange(now);
+    assert!(!meter.is_due(Duration::from_millis(now + 1)));
+    drop(running);
+}
+
 /// A key whose limits are taken away and set again has another meter, which reports under the same name.
 #[test]
 fn a_new_meter_of_the_same_name_is_answered() {
