@@ -121,15 +121,34 @@ impl Drop for Completion {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
+    use std::time::Duration;
+
+    use tokio::time::{Instant, timeout};
 
     use super::*;
     use crate::{base::id::IdSource, exchange::RequestRoute};
 
     fn completion() -> (Completion, Rc<CompletionQueue>) {
         let queue = Rc::<CompletionQueue>::default();
+        (completion_in(&queue), queue)
+    }
+
+    fn completion_in(queue: &Rc<CompletionQueue>) -> Completion {
         let record = RequestRecord::new(IdSource::default().make(), Instant::now(), RequestRoute::Unknown);
-        (Completion::new(record, Rc::clone(&queue)), queue)
+        Completion::new(record, Rc::clone(queue))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_does_not_wait_for_more() {
+        let queue = Rc::<CompletionQueue>::default();
+        let is_full =
+            async |queue: &CompletionQueue| timeout(Duration::from_secs(1), queue.full()).await.is_ok();
+        (1..CompletionQueue::BATCH_SIZE).for_each(|_| drop(completion_in(&queue)));
+        assert!(!is_full(&queue).await);
+        drop(completion_in(&queue));
+        assert!(is_full(&queue).await);
+        assert_eq!(queue.take().0.len(), CompletionQueue::BATCH_SIZE);
+        assert!(!is_full(&queue).await, "those of the next batch are to come");
     }
 
     #[test]

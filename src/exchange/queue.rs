@@ -1,6 +1,6 @@
 //! A worker's requests: those under way, and those that have completed and wait to be carried to the
-//! settlement thread. Bounded: when settlement
-//! cannot keep up, completions are lost and counted, and no request waits.
+//! settlement thread. Bounded: when settlement cannot keep up, completions are lost and counted, and no
+//! request waits.
 
 use std::cell::{Cell, RefCell};
 
@@ -18,10 +18,16 @@ pub struct CompletionQueue {
     waiting: RefCell<Vec<Completed>>,
     lost: Cell<u64>,
     ready: Notify,
+    full: Notify,
     running: RunningTable,
 }
 
 impl CompletionQueue {
+    /// Completions that are a batch, which waits for no more. Where the settlement thread shares a core with
+    /// the worker, the worker's streams wait for a batch, so a large one costs latency; a small one costs a
+    /// wake-up for fewer requests.
+    pub(super) const BATCH_SIZE: usize = 64;
+
     pub(super) fn push(&self, completed: Completed) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() < MAX_WAITING {
@@ -29,8 +35,10 @@ impl CompletionQueue {
         } else {
             self.lost.set(self.lost.get() + 1);
         }
-        if waiting.len() == 1 {
-            self.ready.notify_one();
+        match waiting.len() {
+            1 => self.ready.notify_one(),
+            Self::BATCH_SIZE => self.full.notify_one(),
+            _ => {}
         }
     }
 
@@ -53,6 +61,13 @@ impl CompletionQueue {
     /// Waits until there is one.
     pub async fn ready(&self) {
         self.ready.notified().await;
+    }
+
+    /// Waits until there is a batch.
+    pub async fn full(&self) {
+        while self.waiting.borrow().len() < Self::BATCH_SIZE {
+            self.full.notified().await;
+        }
     }
 
     /// All that are waiting, and how many were lost since the last call.

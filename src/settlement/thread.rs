@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{config::SettlementConfig, events, fact, log_line, row, span};
@@ -25,12 +25,12 @@ use crate::{
     telemetry::{OverloadGuard, Telemetry, otlp::SpanSender},
 };
 
-/// How long a worker gathers completions before it sends them.
+/// How long a worker gathers completions before it sends fewer than a batch.
 const BATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the workers' meters are read.
 const METER_INTERVAL: Duration = Duration::from_secs(1);
 /// Batches that may wait.
-const MAX_BATCHES: usize = 256;
+const MAX_BATCHES: usize = 1024;
 
 /// A worker's way to the settlement thread. Cloning shares it; the thread ends with the last clone.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl SettlementHandle {
     pub async fn carry(&self, queue: Rc<CompletionQueue>) {
         loop {
             queue.ready().await;
-            sleep(BATCH_INTERVAL).await;
+            let _ = timeout(BATCH_INTERVAL, queue.full()).await;
             self.flush(&queue);
         }
     }
