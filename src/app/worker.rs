@@ -10,7 +10,7 @@ use tokio::{runtime::LocalRuntime, time::interval};
 use super::{handler::SiteHandler, warmup::Warmup};
 use crate::{
     auth::KeyDesk,
-    base::spawn::Tasks,
+    base::{IdleMemory, spawn::Tasks},
     batch::{BatchDesk, BatchSettings},
     cluster::DocumentBoard,
     exchange::{BackgroundCharges, CompletionQueue, RunningBoard},
@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+/// Requests at once that leave behind memory worth half a millisecond of the worker.
+const BUSY_REQUESTS: usize = 16;
 /// Between two sweeps of idle connections to providers.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -105,11 +107,15 @@ async fn run(listeners: Vec<TcpListener>, config: WorkerConfig, gauges: WorkerGa
     tasks.spawn_watched("completions", async move { settlement.carry(queue).await });
     let (running, requests) = (config.running.clone(), Rc::clone(&completions));
     tasks.spawn_watched("running", async move { running.answer(requests).await });
-    let warming = tasks.clone();
+    let (warming, requests) = (tasks.clone(), Rc::clone(&completions));
     tasks.spawn_watched("sweep", async move {
-        let mut interval = interval(SWEEP_INTERVAL);
+        let (mut interval, mut memory) = (interval(SWEEP_INTERVAL), IdleMemory::default());
         loop {
             interval.tick().await;
+            let running = requests.running_count();
+            if running == 0 || running >= BUSY_REQUESTS {
+                memory.look(running > 0);
+            }
             upstream.sweep();
             let snapshot = snapshot.load();
             upstream.follow(

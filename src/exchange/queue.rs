@@ -47,11 +47,16 @@ impl CompletionQueue {
         &self.running
     }
 
+    /// How many are under way.
+    pub fn running_count(&self) -> usize {
+        self.running.len()
+    }
+
     /// Waits until no request is under way, at most `MAX_TURNS`. After a drain an aborted task ends, and
     /// has its request complete, in one of the next turns.
     pub async fn emptied(&self) {
         for _ in 0..MAX_TURNS {
-            if self.running.is_empty() {
+            if self.running_count() == 0 {
                 return;
             }
             tokio::task::yield_now().await;

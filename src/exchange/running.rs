@@ -253,10 +253,10 @@ impl RunningTable {
         self.0.borrow_mut().give_back(request.place.get());
     }
 
-    /// No request is under way.
-    pub(super) fn is_empty(&self) -> bool {
+    /// How many requests are under way.
+    pub(super) fn len(&self) -> usize {
         let slots = self.0.borrow();
-        slots.taken.is_empty() && slots.placeless == 0
+        slots.taken.len() + slots.placeless
     }
 
     /// Begins to look at the requests that are under way now.

@@ -19,7 +19,7 @@ use super::{
     settings::LedgerSettings,
     spool::{Spool, SpoolState},
 };
-use crate::database::RowBatch;
+use crate::{base::IdleMemory, database::RowBatch};
 
 /// Rows of one record of the spool, which is replayed in one transaction.
 const MAX_RECORD_ROWS: usize = 2000;
@@ -53,6 +53,7 @@ pub(super) struct Buffer {
     /// The most rows that were held at once since the last look.
     needed: usize,
     trim_at: Instant,
+    memory: IdleMemory,
 }
 
 /// Rows for one transaction. There is one at a time, and it goes back to the buffer when it is written.
@@ -91,6 +92,7 @@ impl Buffer {
             adopt_at: Instant::now(),
             needed: 0,
             trim_at: Instant::now() + TRIM_INTERVAL,
+            memory: IdleMemory::default(),
         }
     }
 
@@ -266,15 +268,15 @@ impl Buffer {
     /// them.
     pub(super) fn trim(&mut self, is_idle: bool) {
         let now = Instant::now();
-        if !is_idle && now < self.trim_at {
-            return;
+        if is_idle || now >= self.trim_at {
+            self.trim_at = now + TRIM_INTERVAL;
+            let needed = std::mem::take(&mut self.needed);
+            let needed = if is_idle { 0 } else { needed };
+            self.held.give_back_room(needed);
+            Arc::make_mut(&mut self.batch).give_back_room(needed);
+            self.queue.trim(needed);
         }
-        self.trim_at = now + TRIM_INTERVAL;
-        let needed = std::mem::take(&mut self.needed);
-        let needed = if is_idle { 0 } else { needed };
-        self.held.give_back_room(needed);
-        Arc::make_mut(&mut self.batch).give_back_room(needed);
-        self.queue.trim(needed);
+        self.memory.look(!is_idle);
     }
 
     /// Puts all held rows and the batch into the spool: the database is down.

@@ -19,6 +19,7 @@ use tracing::warn;
 
 use super::{config::SettlementConfig, events, fact, log_line, row, span};
 use crate::{
+    base::IdleMemory,
     database::RowBatch,
     exchange::{Completed, CompletionQueue},
     ledger::{LedgerWriter, RowIds},
@@ -99,11 +100,17 @@ impl<C: SettlementConfig> Settlement<C> {
     fn run(&self, batches: &Receiver<Vec<Completed>>) {
         let (mut metered, mut guard) = (Instant::now(), OverloadGuard::default());
         let (mut making, mut unknown) = (RowsInMaking::default(), UnknownClientRows::default());
-        let mut last_sums = Value::Null;
+        let (mut memory, mut last_sums) = (IdleMemory::default(), Value::Null);
         loop {
             match batches.recv_timeout(METER_INTERVAL) {
-                Ok(batch) => self.enter(batch, &mut making, &mut unknown),
-                Err(RecvTimeoutError::Timeout) => making.trim(),
+                Ok(batch) => {
+                    memory.look(true);
+                    self.enter(batch, &mut making, &mut unknown);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    making.trim();
+                    memory.look(false);
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if metered.elapsed() >= METER_INTERVAL {
