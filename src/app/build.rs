@@ -113,6 +113,7 @@ fn place(provider: &ProviderSettings) -> MakerPlace {
     let mut parts = AnswerKeyBuilder::default();
     for target in std::iter::once(&provider.target).chain(&provider.gemini) {
         parts.add(target.base.to_string().as_bytes());
+        target.base.public_parameters().for_each(|pair| parts.add(pair.as_bytes()));
         for (name, value) in target.headers.iter().filter(|(name, _)| !names_a_secret(name.as_str())) {
             parts.add(name.as_str().as_bytes());
             parts.add(value.as_bytes());
@@ -145,6 +146,19 @@ pub(super) fn own(listen: &Listen, addresses: &[SocketAddr]) -> Target {
 mod tests {
     use super::*;
     use crate::server::TlsFiles;
+
+    #[test]
+    fn a_place_is_an_address_with_its_query_but_for_its_secrets() {
+        let place = |query: &str| {
+            let base = BaseUrl::parse(&format!("http://h/v1{query}")).unwrap();
+            place(&ProviderSettings::plain(Target::plain("p", base)))
+        };
+        let places = ["", "?tenant=a", "?tenant=b", "?tenant=a&api-version=1"].map(place);
+        for (at, one) in places.iter().enumerate() {
+            assert!(places[..at].iter().all(|other| one != other), "{at}");
+        }
+        assert_eq!(place("?tenant=a&key=sk-1"), place("?key=sk-2&tenant=a"));
+    }
 
     #[test]
     fn finds_itself_where_it_listens() {

@@ -3,13 +3,20 @@
 //!
 //! [`Changes::between`] takes the settings apart without `..`: a new setting must say here which kind it is.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use crate::{config::Settings, telemetry::LogSettings};
+use crate::{
+    config::{ProviderSettings, Settings},
+    telemetry::LogSettings,
+};
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Changes {
     providers: NameChanges,
+    /// The order of those that stay.
+    provider_order: bool,
     tokens: NameChanges,
     supported_models: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +91,7 @@ impl Changes {
             ("max_connections", pool.max_connections != old.pool.max_connections),
             ("max_keepalive_connections", pool.max_keepalive != old.pool.max_keepalive),
             ("keepalive_expiry", pool.keepalive_expiry != old.pool.keepalive_expiry),
+            ("http2_ping", pool.http2_ping != old.pool.http2_ping),
             ("failover", *failover != old.failover),
             ("routing", *routing != old.routing || *commits != old.commits),
             ("telemetry", *telemetry != old.telemetry),
@@ -110,11 +118,16 @@ impl Changes {
             ("ledger", *ledger != old.ledger),
             ("batch", *batch != old.batch),
         ];
+        let order = |these: &[ProviderSettings], others: &[ProviderSettings]| -> Vec<Arc<str>> {
+            let names = these.iter().map(|provider| &provider.target.name);
+            names.filter(|name| others.iter().any(|other| other.target.name == **name)).cloned().collect()
+        };
         let keys = |which: &[(&'static str, bool)]| {
             which.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
         };
         Self {
             providers: NameChanges::between(&old.providers, providers, |provider| &provider.target.name),
+            provider_order: order(&old.providers, providers) != order(providers, &old.providers),
             tokens: NameChanges::between(&old.tokens, tokens, |token| &token.description),
             supported_models: patterns(supported_models) != patterns(&old.supported_models),
             log_level: (log.level != old.log.level).then(|| format!("{} to {}", old.log.level, log.level)),
@@ -123,10 +136,12 @@ impl Changes {
         }
     }
 
-    /// The configurations are equal.
+    /// Nothing differs.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { providers, tokens, supported_models, log_level, settings, restart_needed } = self;
+        let Self { providers, provider_order, tokens, supported_models, log_level, settings, restart_needed } =
+            self;
         [providers, tokens].iter().all(|names| names.is_empty())
+            && !provider_order
             && !supported_models
             && log_level.is_none()
             && settings.is_empty()
@@ -143,18 +158,17 @@ impl NameChanges {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// Pairs entries by name; lists them in the order of the file.
+    /// Pairs entries that differ by name, which several may share; lists them in the order of the file.
     fn between<T: PartialEq>(old: &[T], new: &[T], name: impl Fn(&T) -> &str) -> Self {
-        let find = |among: &[T], wanted: &T| among.iter().any(|one| name(one) == name(wanted));
-        let absent = |from: &[T], of: &[T]| {
-            of.iter().filter(|one| !find(from, one)).map(|one| name(one).to_owned()).collect()
-        };
-        let changed = |one: &&T| find(old, one) && !old.contains(one);
-        Self {
-            added: absent(old, new),
-            removed: absent(new, old),
-            changed: new.iter().filter(changed).map(|one| name(one).to_owned()).collect(),
+        let mut gone: Vec<&T> = old.iter().filter(|one| !new.contains(one)).collect();
+        let (mut added, mut changed) = (Vec::new(), Vec::new());
+        for one in new.iter().filter(|one| !old.contains(one)) {
+            let namesake = gone.iter().position(|old| name(old) == name(one));
+            let list = if namesake.is_some() { &mut changed } else { &mut added };
+            list.push(name(one).to_owned());
+            namesake.map(|at| gone.remove(at));
         }
+        Self { added, removed: gone.into_iter().map(|one| name(one).to_owned()).collect(), changed }
     }
 }
 
@@ -187,5 +201,22 @@ pub(super) fn in_force(new: Settings, old: &Settings) -> Settings {
         batch: old.batch,
         otel: old.otel,
         ..new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_one_name_are_told_apart() {
+        let changes = |old: &[&'static str], new: &[&'static str]| {
+            let changes = NameChanges::between(old, new, |one| one.split('|').next().unwrap());
+            [changes.added, changes.removed, changes.changed].map(|names| names.join(" "))
+        };
+        assert_eq!(changes(&["a|1", "a|2"], &["a|2"]), ["", "a", ""]);
+        assert_eq!(changes(&["a|1"], &["a|1", "a|2"]), ["a", "", ""]);
+        assert_eq!(changes(&["a|1", "a|2", "b|1"], &["a|1", "a|3", "c|1"]), ["c", "b", "a"]);
+        assert_eq!(changes(&["a|1", "a|2"], &["a|2", "a|1"]), ["", "", ""]);
     }
 }

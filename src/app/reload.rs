@@ -124,7 +124,7 @@ impl Reloader {
     fn try_reload(&mut self, asked_by: &'static str) -> ReloadOutcome {
         match self.prepare() {
             // Another reload has loaded this content before the file watch noticed it.
-            Ok(prepared) if asked_by == BY_FILE && prepared.changes.is_empty() => {
+            Ok(prepared) if asked_by == BY_FILE && prepared.settings.digest == self.settings.digest => {
                 ReloadOutcome::Done(json!({"status": "unchanged"}))
             }
             Ok(prepared) => ReloadOutcome::Done(self.swap(prepared, asked_by)),
@@ -252,14 +252,15 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     }
     carried.answers.set_max_size(carried.cache.settings.max_size);
     for (index, provider) in carried.providers.iter_mut().enumerate() {
+        // They share statistics, which are kept by name and address.
         let same = |old: &&crate::proxy::Provider| {
             let (old, new) = (&old.target, &provider.target);
-            (&old.name, &old.base) == (&new.name, &new.base)
+            old.name == new.name && old.base.to_string() == new.base.to_string()
         };
         let Some((at, old)) = current.providers.iter().enumerate().find(|(_, old)| same(old)) else {
             continue;
         };
-        if provider.target.key != old.target.key {
+        if !provider.target.identifies_as(&old.target) {
             // A rest because of the old key says nothing about the new one, and its list of models may
             // differ.
             provider.standing.end_rest();

@@ -94,6 +94,9 @@ impl fmt::Display for ReloadText<'_> {
                 }
             }
         }
+        if changes["provider_order"] == true {
+            writeln!(f, "  order of providers changed")?;
+        }
         if changes["supported_models"] == true {
             writeln!(f, "  supported_models changed")?;
             is_unchanged = false;
@@ -150,11 +153,12 @@ mod tests {
         let reply = json!({"status": "reloaded", "changes": {
             "providers": {"added": ["b", "c"], "removed": [], "changed": ["a"]},
             "tokens": {"added": [], "removed": ["t"], "changed": []},
-            "supported_models": true, "log_level": "INFO to WARN", "settings": ["failover"], "restart_needed": ["port"],
+            "provider_order": true, "supported_models": true, "log_level": "INFO to WARN", "settings": ["failover"], "restart_needed": ["port"],
         }});
         assert_eq!(
             ReloadText(&reply).to_string(),
-            "Reloaded.\n  providers added: b, c\n  providers changed: a\n  tokens removed: t\n  supported_models \
+            "Reloaded.\n  providers added: b, c\n  providers changed: a\n  tokens removed: t\n  order of providers \
+             changed\n  supported_models \
              changed\n  log level: INFO to WARN\n  settings changed: failover\n  only a restart applies: port\n"
         );
         assert_eq!(ReloadText(&json!({})).to_string(), "The configuration is good.\n  nothing changed\n");

@@ -93,6 +93,17 @@ impl BaseUrl {
     }
 }
 
+impl BaseUrl {
+    fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.query.iter().flat_map(|query| query.expose().split('&'))
+    }
+
+    /// The query without parameters whose names name a secret.
+    pub fn public_parameters(&self) -> impl Iterator<Item = &str> {
+        self.parameters().filter(|pair| !names_a_secret(pair.split('=').next().unwrap_or_default()))
+    }
+}
+
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
@@ -226,13 +237,19 @@ impl Target {
     /// The texts by which requests are authorized: the key, and the values of headers and of the base URL's
     /// query whose names say so.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        let query = self.base.query.as_ref().map_or("", |query| query.expose());
-        let parameters = query.split('&').filter_map(|pair| pair.split_once('='));
+        let parameters = self.base.parameters().filter_map(|pair| pair.split_once('='));
         let parameters = parameters.filter(|(name, _)| names_a_secret(name)).map(|(_, value)| value);
         let headers = self.headers.iter().filter(|(name, _)| names_a_secret(name.as_str()));
         let values = headers.filter_map(|(_, value)| value.to_str().ok());
         let values = values.map(|value| value.split_once(' ').map_or(value, |(_scheme, secret)| secret));
         self.key.iter().map(|key| key.expose().as_str()).chain(values).chain(parameters)
+    }
+
+    /// Whether its requests have the key, the headers and the query of the other's.
+    #[must_use]
+    pub fn identifies_as(&self, other: &Self) -> bool {
+        let sent = |target: &Self| (target.key_header, target.base.query.clone());
+        self.key == other.key && self.headers == other.headers && sent(self) == sent(other)
     }
 
     /// Whether anything authorizes its requests.

@@ -61,6 +61,19 @@ fn answering(text: &'static str) -> Upstream {
     Upstream::always(Speaks::H1, script::json(200, text))
 }
 
+/// An answer of this text.
+fn completion(text: &str) -> Vec<Step> {
+    script::json(200, script::COMPLETION.replace("one two", text))
+}
+
+fn completing(text: &str) -> Upstream {
+    Upstream::always(Speaks::H1, completion(text))
+}
+
+fn text((_, answer): (u16, Value)) -> Value {
+    answer["choices"][0]["message"]["content"].clone()
+}
+
 pub async fn asked(gateway: &Gateway, call: Call) -> (u16, Value) {
     let answer = gateway.client(Version::H1).await.send(call).await;
     (answer.status.as_u16(), answer.collect().await.json())
@@ -74,16 +87,13 @@ pub async fn reloaded(gateway: &Gateway) -> (u16, Value) {
 /// A stored answer is given by a provider that the request might go to, and by no other.
 #[tokio::test]
 async fn a_reload_leaves_no_answers_of_other_providers_in_the_cache() {
-    let answer = |text: &str| script::json(200, script::COMPLETION.replace("one two", text));
-    let upstreams = ["old", "new"].map(|text| Upstream::always(Speaks::H1, answer(text)));
-    let [old, new] = &upstreams;
+    let [old, new] = &["old", "new"].map(completing);
     let with_cache = |upstream: &Upstream, name: &str| {
         let mut config = config(&[upstream]);
         config["cache"] = json!({});
         config["providers"][0]["name"] = name.into();
         config.to_string()
     };
-    let text = |(_, answer): (u16, Value)| answer["choices"][0]["message"]["content"].clone();
     let file = File::new(&json!({}));
     file.write(with_cache(old, "p0"));
     let gateway = Plan::file(&file.0).start().await;
@@ -332,6 +342,62 @@ async fn limits_and_health_change() {
     };
     upstream.log.wait_for("a check", check).await;
     gateway.stop().await;
+}
+
+/// The order of providers is a setting: the first that serves a model is asked first.
+#[tokio::test]
+async fn the_order_of_providers_changes() {
+    let (one, two) = (completing("one"), completing("two"));
+    let mut next = config(&[&one, &two]);
+    let file = File::new(&next);
+    let gateway = Plan::file(&file.0).start().await;
+    assert_eq!(text(asked(&gateway, Call::whole()).await), "one");
+    next["providers"].as_array_mut().unwrap().reverse();
+    file.write(next.to_string());
+    let (_, told) = reloaded(&gateway).await;
+    let nothing = json!({"added": [], "removed": [], "changed": []});
+    assert_eq!((&told["changes"]["provider_order"], &told["changes"]["providers"]), (&json!(true), &nothing));
+    assert_eq!(text(asked(&gateway, Call::whole()).await), "two");
+    next["http2_ping"] = 5.into();
+    file.write(next.to_string());
+    let (_, told) = reloaded(&gateway).await;
+    assert_eq!(told["changes"]["settings"], json!(["http2_ping"]), "{told}");
+    assert_eq!(told["changes"]["provider_order"], json!(false));
+    gateway.stop().await;
+}
+
+/// A provider that has refused the old key, header or query is asked with the new one at once.
+#[tokio::test]
+async fn a_mended_credential_ends_the_providers_rest() {
+    type Mend = fn(&mut Value, &str);
+    let header: Mend = |provider, secret| provider["headers"] = json!({"x-secret": secret});
+    let query: Mend = |provider, secret| {
+        let base = provider["base_url"].as_str().unwrap();
+        let base = base.split('?').next().unwrap();
+        provider["base_url"] = format!("{base}?key={secret}").into();
+    };
+    let key: Mend = |provider, secret| provider["api_key"] = secret.into();
+    for (mend, name) in [(header, "header"), (query, "query"), (key, "key")] {
+        let picky = Upstream::by(Speaks::H1, |_, seen| {
+            let is_let_in = seen.target.contains("right")
+                || seen.headers.iter().any(|(_, value)| value.contains("right"));
+            if is_let_in { completion("a") } else { script::json(401, "{\"error\":{\"message\":\"no\"}}") }
+        });
+        let other = completing("b");
+        let mut next = config(&[&picky, &other]);
+        mend(&mut next["providers"][0], "wrong");
+        let file = File::new(&next);
+        let gateway = Plan::file(&file.0).start().await;
+        for _ in 0..2 {
+            assert_eq!(text(asked(&gateway, Call::whole()).await), "b", "{name}");
+        }
+        assert_eq!(picky.log.requests(), 1, "it rests");
+        mend(&mut next["providers"][0], "right");
+        file.write(next.to_string());
+        assert_eq!(reloaded(&gateway).await.0, 200);
+        assert_eq!(text(asked(&gateway, Call::whole()).await), "a", "{name}");
+        gateway.stop().await;
+    }
 }
 
 /// The maximum age of a list of models applies to the present list, too.

@@ -53,6 +53,25 @@ fn a_changed_file_is_loaded_and_a_broken_one_is_not() {
     assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
 }
 
+/// Also where another token of its description stays: no change of the file is without effect.
+#[test]
+fn a_token_that_the_file_no_longer_has_is_refused() {
+    let with = |tokens: &[&str]| {
+        json!({"tokens": tokens, "log_level": "INFO", "watch": true, "state_file": false, "database": false})
+            .to_string()
+    };
+    let file = File::new("watched-tokens", &with(&["one|sk-a", "one|sk-b"]));
+    let mut gateway = Gateway::start(&[("THALWEG_CONFIG", file.0.to_str().unwrap())]);
+    let mut log = gateway.log();
+    assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [200, 200]);
+    fs::write(&file.0, with(&["one|sk-b"])).unwrap();
+    let line = until(&mut log, "configuration reloaded");
+    assert!(line.contains(r#""removed":["one"]"#), "{line}");
+    assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn sighup_loads_the_file_and_sets_the_level() {
     let file = File::new("hung-up", &config("sk-a", "WARNING", false));

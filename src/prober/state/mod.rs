@@ -128,8 +128,8 @@ fn entries<T: Clone>(map: &TtlMap<T>) -> SavedEntries<T> {
     map.values().map(|(name, entry)| (name.into(), entry.clone())).collect()
 }
 
-/// A provider's name in the file. With another address, key or header it is another provider, because results
-/// of the old one do not hold for it.
+/// A provider's name in the file. With another address, query, key or header it is another provider, because
+/// results of the old one do not hold for it.
 pub(super) fn identity(target: &Target) -> String {
     let mut digest = Sha256::new();
     let base = target.base.to_string();
@@ -142,6 +142,10 @@ pub(super) fn identity(target: &Target) -> String {
         for part in [&b"\0"[..], name.as_str().as_bytes(), &b"\0"[..], value.as_bytes()] {
             digest.update(part);
         }
+    }
+    if let Some(query) = &target.base.query {
+        digest.update(b"?");
+        digest.update(query.expose().as_bytes());
     }
     let short: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{short}", target.name)

@@ -16,6 +16,7 @@ const changeLines = (changes) => {
       if (names.length) lines.push(make("li", {}, `${title} ${verb}: `, ...words(names)));
     }
   }
+  if (changes.provider_order) lines.push(make("li", {}, "Order of providers"));
   if (changes.supported_models) lines.push(make("li", {}, "Models that are offered (supported_models)"));
   if (changes.log_level) lines.push(make("li", {}, `Log level: ${changes.log_level}`));
   if (changes.settings?.length) lines.push(make("li", {}, "Settings: ", ...words(changes.settings)));
