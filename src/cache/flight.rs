@@ -66,7 +66,10 @@ pub struct FlightHead {
 pub enum FlightEnd {
     /// It is whole, and has so many tokens.
     Complete(u64),
-    Broken(Fault),
+    /// All of it has come, and it says that it failed.
+    Failed(Fault),
+    /// `is_shown`: an event of its own reports the fault.
+    Broken { fault: Fault, is_shown: bool },
     /// The leader ended without an answer that can be shared.
     Absent,
 }
@@ -296,8 +299,8 @@ impl FlightFollower {
             driver.into_iter().for_each(Waker::wake);
             let end = state.end.clone().filter(|_| place + 1 == state.frames.len());
             return Poll::Ready(match end {
-                Some(end @ FlightEnd::Complete(_)) => FlightFrame::Last(frame, end),
-                Some(FlightEnd::Broken(_) | FlightEnd::Absent) | None => FlightFrame::Frame(frame),
+                Some(end @ (FlightEnd::Complete(_) | FlightEnd::Failed(_))) => FlightFrame::Last(frame, end),
+                Some(FlightEnd::Broken { .. } | FlightEnd::Absent) | None => FlightFrame::Frame(frame),
             });
         }
         if let Some(end) = &state.end {

@@ -34,9 +34,16 @@ pub(super) async fn drive(
             }
             stream.poll_frame(cx).map(Some)
         });
-        let Some(frame) = frame.await else { return };
+        let Some(frame) = frame.await else {
+            // Clients close their connection once they have the last event, before the body ends.
+            if let Some(usage) = stream.whole_answer() {
+                keep(&mut recorded, usage.total());
+            }
+            return;
+        };
         let whole = if stream.is_over() || frame.is_none() { stream.whole_answer() } else { None };
         let tokens = whole.map_or(0, |usage| usage.total());
+        let end = || stream.own_fault().map_or(FlightEnd::Complete(tokens), FlightEnd::Failed);
         match frame {
             Some(Ok(bytes)) => {
                 if recorded.as_mut().is_some_and(|recorded| !recorded.add(&bytes)) {
@@ -46,17 +53,19 @@ pub(super) async fn drive(
                 if is_last && whole.is_some() {
                     keep(&mut recorded, tokens);
                 }
-                leader.add(&bytes, is_last.then_some(FlightEnd::Complete(tokens)));
+                leader.add(&bytes, is_last.then(end));
                 if is_last {
                     return;
                 }
             }
-            Some(Err(fault)) => return leader.end(FlightEnd::Broken(fault)),
+            Some(Err(fault)) => {
+                return leader.end(FlightEnd::Broken { fault, is_shown: stream.shows_fault() });
+            }
             None => {
                 if whole.is_some() {
                     keep(&mut recorded, tokens);
                 }
-                return leader.end(FlightEnd::Complete(tokens));
+                return leader.end(end());
             }
         }
     }
@@ -129,31 +138,24 @@ impl SharedStream {
             FlightFrame::Frame(frame) => Some(Ok(self.pass(frame))),
             FlightFrame::Last(frame, end) => {
                 let frame = self.pass(frame);
-                self.finish(&end);
+                self.finish(end);
                 Some(Ok(frame))
             }
-            FlightFrame::End(FlightEnd::Broken(fault)) => {
-                // Its event, if there is one, has passed.
-                self.broken = Some(fault);
-                return self.poll_frame(cx);
-            }
-            FlightFrame::End(end @ FlightEnd::Complete(_)) => {
-                self.finish(&end);
-                None
+            FlightFrame::End(FlightEnd::Broken { fault, is_shown }) => {
+                return self.break_off(cx, fault, is_shown);
             }
             FlightFrame::End(FlightEnd::Absent) => {
-                self.broken = Some(Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some));
-                return self.poll_frame(cx);
+                let fault = Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some);
+                return self.break_off(cx, fault, false);
+            }
+            FlightFrame::End(end) => {
+                self.finish(end);
+                None
             }
             FlightFrame::Behind => {
                 let kind = FaultKind::Refused("fell_behind");
                 let fault = Fault { side: Side::Client, stage: Stage::Body, kind, sent: Sent::Some };
-                let event = self.event(&fault);
-                self.broken = Some(fault);
-                match event {
-                    Some(event) => Some(Ok(event)),
-                    None => return self.poll_frame(cx),
-                }
+                return self.break_off(cx, fault, false);
             }
         })
     }
@@ -185,14 +187,32 @@ impl SharedStream {
         frame
     }
 
-    fn finish(&mut self, end: &FlightEnd) {
+    fn finish(&mut self, end: FlightEnd) {
         self.has_ended = true;
-        if let (Some(completion), FlightEnd::Complete(tokens)) = (&mut self.completion, end)
+        if let (Some(completion), FlightEnd::Complete(tokens)) = (&mut self.completion, &end)
             && let Some(reuse) = &mut completion.record().reuse
         {
             reuse.tokens_saved = *tokens;
         }
-        self.complete(Outcome::Complete);
+        self.complete(match end {
+            FlightEnd::Failed(fault) => Outcome::Fault(fault),
+            FlightEnd::Complete(_) | FlightEnd::Broken { .. } | FlightEnd::Absent => Outcome::Complete,
+        });
+    }
+
+    /// `is_shown`: an event that reports the fault has passed.
+    fn break_off(
+        &mut self,
+        cx: &mut Context<'_>,
+        fault: Fault,
+        is_shown: bool,
+    ) -> Poll<Option<Result<Bytes, Fault>>> {
+        let event = if is_shown { None } else { self.event(&fault) };
+        self.broken = Some(fault);
+        match event {
+            Some(event) => Poll::Ready(Some(Ok(event))),
+            None => self.poll_frame(cx),
+        }
     }
 
     /// The error in its client's dialect, apart from an event that has passed in part.

@@ -343,6 +343,21 @@ impl<S: FrameSource + 'static> Committed<S> {
         is_whole.then(|| self.stream.tap.stats().usage.unwrap_or_default())
     }
 
+    /// An event reports that the stream breaks off.
+    #[must_use]
+    pub const fn shows_fault(&self) -> bool {
+        self.on_fault.is_some() && self.stream.tap.is_event_stream()
+    }
+
+    /// The fault that a stream which has come whole says of itself.
+    #[must_use]
+    pub fn own_fault(&self) -> Option<Fault> {
+        match self.stream.outcome() {
+            Outcome::Fault(fault) => Some(fault),
+            Outcome::Complete | Outcome::Gone(_) => None,
+        }
+    }
+
     /// The stream breaks off here, although the provider would send on. Nothing happens once it has ended or
     /// its answer is complete.
     pub fn end(&mut self, fault: impl FnOnce(Stage) -> Fault) {

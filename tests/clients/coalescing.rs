@@ -6,11 +6,12 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    client::{Call, Version},
+    client::{Call, Raw, Version},
     gateway::{Gateway, Plan},
     journal,
     upstream::{
         Gate, Speaks, Step, Upstream,
+        log::in_time,
         script::{self, COMPLETION, DONE, delta, last_delta, usage},
     },
 };
@@ -223,6 +224,100 @@ async fn one_of_those_left_asks_for_all() {
         assert!(answer.collect().await.complete);
     }
     assert_eq!(upstream.log.requests(), 2);
+    gateway.stop().await;
+}
+
+/// Clients close their connection once they have the last event, before the provider has ended the body.
+#[tokio::test]
+async fn an_answer_whose_clients_leave_at_its_last_event_is_stored() {
+    let (gate, end) = (Gate::new(), Gate::new());
+    let mut steps = gated(&gate, rest());
+    steps.insert(4, Step::Wait(end.clone()));
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = plan(&upstream).start().await;
+    let (mut leader, mut follower) = (gateway.client(Version::H1).await, gateway.client(Version::H2).await);
+    let mut led = leader.send(Call::stream()).await;
+    let mut followed = follower.send(Call::stream()).await;
+    gate.open();
+    for answer in [&mut led, &mut followed] {
+        let mut text = Vec::new();
+        while !text.ends_with(DONE) {
+            text.extend_from_slice(&answer.piece().await);
+        }
+    }
+    drop((led, leader, followed, follower));
+    // Until the task that reads the stream has seen it, the flight is there to join.
+    let is_stored = async {
+        loop {
+            let mut client = gateway.client(Version::H1).await;
+            if client.send(Call::stream()).await.header("x-thalweg-cache").starts_with("hit") {
+                return;
+            }
+        }
+    };
+    in_time(is_stored).await.expect("a hit");
+    assert_eq!(upstream.log.requests(), 1);
+    end.open();
+    gateway.stop().await;
+}
+
+/// The answer of all has failed, although its body ends in order.
+#[tokio::test]
+async fn an_error_event_is_the_outcome_of_all() {
+    let gate = Gate::new();
+    let error = "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\"}}\n\n";
+    let upstream = Upstream::always(Speaks::H1, gated(&gate, error));
+    let gateway = plan(&upstream).start().await;
+    let (mut clients, mut answers, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+    for version in [Version::H1, Version::H1, Version::H2] {
+        let mut client = gateway.client(version).await;
+        let call = Call::stream();
+        ids.push(call.id());
+        let mut answer = client.send(call).await;
+        answer.piece().await;
+        clients.push(client);
+        answers.push(answer);
+    }
+    gate.open();
+    for answer in answers {
+        assert_eq!(answer.collect().await.bytes(), error);
+    }
+    for id in &ids {
+        assert_eq!(journal::closing(id).await["code"], "upstream_error");
+    }
+    drop(clients);
+    gateway.stop().await;
+}
+
+/// A client of HTTP/1.0 cannot see that a body breaks off, so it gets the event, also where the client for
+/// whom the provider is asked does not.
+#[tokio::test]
+async fn each_client_of_a_broken_stream_gets_the_event_that_it_needs() {
+    let gate = Gate::new();
+    let mut steps = gated(&gate, delta("two"));
+    steps.pop();
+    steps.push(Step::Reset);
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = plan(&upstream).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let mut leader = client.send(Call::stream()).await;
+    leader.piece().await;
+    let mut old = gateway.raw().await;
+    let call = String::from_utf8(Call::stream().wire()).unwrap();
+    old.send(call.replacen("HTTP/1.1", "HTTP/1.0", 1)).await;
+    let text = |old: &Raw| String::from_utf8_lossy(old.unread()).into_owned();
+    while !text(&old).contains("\"one\"") {
+        assert!(old.fill().await);
+    }
+    assert!(text(&old).contains("x-thalweg-cache: coalesced"));
+    gate.open();
+    while old.fill().await {}
+    let text = text(&old);
+    assert!(text.contains("\"two\"") && text.contains("provider returned error: connection lost"), "{text}");
+    let received = leader.collect().await;
+    assert!(!received.complete);
+    assert_eq!(received.bytes(), delta("two"), "this client sees that the body breaks off");
+    drop(client);
     gateway.stop().await;
 }
 
