@@ -46,6 +46,9 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 /// bytes that it is shorter. The default is for uploads; here small frames are the normal case. Those of a
 /// slow client are gathered before they are so many.
 const FRAME_BUDGET: usize = 8 * 1024 * 1024;
+/// Streams that were reset, whose late frames are ignored for a second (RFC 9113 section 5.1). Each late frame
+/// of one that is not remembered costs a RST_STREAM. h2's default is 50, fewer than may be given up at once.
+const MAX_RESET_STREAMS: usize = 1024;
 /// After this many bytes of a connection, frames that their clients do not read are gathered.
 const GATHER_INTERVAL: usize = 32 * 1024;
 /// A gathered frame that is shorter is joined with its neighbours.
@@ -261,6 +264,10 @@ impl Connection {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .data_frame_budget(FRAME_BUDGET)
+            .max_concurrent_reset_streams(MAX_RESET_STREAMS)
+            // By default 1024 over the connection's life, and then all its streams fail. Late frames of streams
+            // that are no longer remembered count, though the provider has done nothing wrong.
+            .max_local_error_reset_streams(None)
             .max_header_list_size(u32::try_from(MAX_HEAD_SIZE).unwrap_or(u32::MAX));
         let state = Rc::<H2State>::default();
         let (send, mut driver) = builder
