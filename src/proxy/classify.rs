@@ -223,6 +223,10 @@ pub const fn of_fault(fault: &Fault) -> FailureClass {
     match &fault.kind {
         FaultKind::Unreachable(_) => FailureClass::Unreachable,
         FaultKind::Tls(_) => FailureClass::Tls,
+        // The pool was full until the deadline, whichever it was.
+        FaultKind::Timeout(..) if matches!(fault.stage, Stage::Pool) => {
+            FailureClass::Timeout(DeadlineKind::Pool)
+        }
         FaultKind::Timeout(clock, _) => FailureClass::Timeout(*clock),
         FaultKind::Reset | FaultKind::Truncated | FaultKind::Gone => FailureClass::Reset,
         FaultKind::Garbage(_) | FaultKind::Empty(_) | FaultKind::Redirect(_) => FailureClass::Garbage,
@@ -431,6 +435,10 @@ mod tests {
             of_fault(&fault(FaultKind::Timeout(DeadlineKind::Pool, second))),
             FailureClass::Timeout(DeadlineKind::Pool)
         );
+        let late = fault(FaultKind::Timeout(DeadlineKind::FirstToken, second));
+        assert_eq!(of_fault(&late), FailureClass::Timeout(DeadlineKind::FirstToken));
+        let in_pool = Fault { stage: Stage::Pool, ..late };
+        assert_eq!(of_fault(&in_pool), FailureClass::Timeout(DeadlineKind::Pool));
         assert_eq!(of_fault(&fault(FaultKind::Reset)), FailureClass::Reset);
         let own = Fault { side: Side::Gateway, ..fault(FaultKind::Garbage("x".into())) };
         assert_eq!(of_fault(&own), FailureClass::Unattributed);

@@ -43,6 +43,14 @@ impl UpstreamConnection {
             Self::H2(connection) => Some(connection.clone()),
         }
     }
+
+    /// Gives back a connection on which nothing was sent.
+    pub(super) fn release(self) {
+        match self {
+            Self::H1(connection) => connection.keep(),
+            Self::H2(connection) => connection.release(),
+        }
+    }
 }
 
 /// A worker's HTTP/2 connections to one base URL.
@@ -174,10 +182,7 @@ impl Pool {
         }
         let permit = self.admit(target.pool_timeout).await?;
         let Some(place) = self.free_place() else { return Ok(false) };
-        match self.fresh(target, permit, Some(place), tasks).await?.0 {
-            UpstreamConnection::H1(connection) => connection.keep(),
-            UpstreamConnection::H2(connection) => connection.release(),
-        }
+        self.fresh(target, permit, Some(place), tasks).await?.0.release();
         Ok(true)
     }
 

@@ -1,4 +1,4 @@
-//! The end of the wait for a response's head, and the timer that watches it.
+//! The end of the wait for a response's head, pool and connection included, and the timer that watches it.
 
 use std::{
     future::Future,
@@ -28,7 +28,11 @@ impl Deadline {
     /// The fault of a deadline that passed at `stage`.
     #[must_use]
     pub const fn fault(&self, stage: Stage) -> Fault {
-        let sent = if matches!(stage, Stage::Body) { Sent::Some } else { Sent::Unknown };
+        let sent = match stage {
+            Stage::Intake | Stage::Pool | Stage::Connect => Sent::Nothing,
+            Stage::Send | Stage::Head | Stage::FirstToken => Sent::Unknown,
+            Stage::Body => Sent::Some,
+        };
         Fault::provider(stage, FaultKind::Timeout(self.kind, self.after), sent)
     }
 }

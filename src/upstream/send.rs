@@ -4,9 +4,10 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::Future,
+    future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
+    task::Poll,
 };
 
 use http::StatusCode;
@@ -108,10 +109,9 @@ impl Upstream {
         async move {
             let start = Instant::now();
             let pool = self.pool(target);
-            let Inner { block, tasks, .. } = &*self.0;
-            let (connection, reused) = pool.acquire(target, block, tasks, (true, stage)).await?;
-            stage.set(Stage::Head);
-            let connected_after = start.elapsed();
+            let connected = self.connect(&pool, target, deadline, (true, stage)).await?;
+            let (connection, reused, connected_at) = connected;
+            let connected_after = connected_at - start;
             let multiplexed = connection.multiplexed();
             let again = body.clone();
             let sent = (target, request, body);
@@ -125,9 +125,9 @@ impl Upstream {
                             || multiplexed.is_some_and(|connection| connection.was_silent()),
                     ) =>
                 {
-                    let (connection, _) = pool.acquire(target, block, tasks, (false, stage)).await?;
-                    stage.set(Stage::Head);
-                    let connected_after = start.elapsed();
+                    let connected = self.connect(&pool, target, deadline, (false, stage)).await?;
+                    let (connection, _, connected_at) = connected;
+                    let connected_after = connected_at - start;
                     self.exchange(connection, (target, request, again), deadline, connected_after).await
                 }
                 outcome => {
@@ -141,6 +141,33 @@ impl Upstream {
                 }
             }
         }
+    }
+
+    /// A connection, whether it was used before, and the time. A request whose deadline has passed is not sent.
+    async fn connect(
+        &self,
+        pool: &Rc<Pool>,
+        target: &Target,
+        deadline: Deadline,
+        (may_reuse, stage): (bool, &Cell<Stage>),
+    ) -> Result<(UpstreamConnection, bool, Instant), Fault> {
+        let Inner { block, tasks, .. } = &*self.0;
+        let mut acquired = pin!(pool.acquire(target, block, tasks, (may_reuse, stage)));
+        // A connection that is there costs no timer.
+        let (connection, reused) = match poll_fn(|cx| Poll::Ready(acquired.as_mut().poll(cx))).await {
+            Poll::Ready(acquired) => acquired?,
+            Poll::Pending => match timeout_at(deadline.at, acquired).await {
+                Ok(acquired) => acquired?,
+                Err(_) => return Err(deadline.fault(stage.get())),
+            },
+        };
+        let now = Instant::now();
+        if now >= deadline.at {
+            connection.release();
+            return Err(deadline.fault(stage.get()));
+        }
+        stage.set(Stage::Head);
+        Ok((connection, reused, now))
     }
 
     #[expect(

@@ -2,6 +2,7 @@
 //! server, and the request's path selects its behaviour. Bounded waits only; the kernel chooses every port,
 //! and every certificate is made for the run.
 
+mod deadlines;
 mod h1;
 mod h2;
 mod late_frames;
