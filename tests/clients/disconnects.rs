@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use crate::{
     client::{Call, Client, Version},
@@ -141,6 +142,50 @@ async fn without_streaming() {
         let lines = leaves(Until::Connected, pair, steps, Call::whole, waits).await;
         assert_499(&lines, "mid_stream");
     }
+}
+
+/// How a client leaves while it sends its body.
+#[derive(Clone, Copy, Debug)]
+enum Leave {
+    H1Closes,
+    H2Resets,
+    H2Closes,
+}
+
+/// R11: half of the body has come. The request is no bad one.
+#[tokio::test]
+async fn during_the_upload() {
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    for leave in [Leave::H1Closes, Leave::H2Resets, Leave::H2Closes] {
+        let call = Call::stream();
+        let id = call.id();
+        let half = call.body.slice(..call.body.len() / 2);
+        if matches!(leave, Leave::H1Closes) {
+            let mut client = gateway.raw().await;
+            let wire = call.wire();
+            client.send(&wire[..wire.len() - half.len()]).await;
+            gateway.until("the request", |now| now.requests == 1).await;
+        } else {
+            let socket = TcpStream::connect(gateway.address).await.unwrap();
+            let (mut sender, connection) = h2::client::handshake(socket).await.unwrap();
+            let driver = tokio::spawn(connection);
+            let (head, _) = call.request(&gateway.address.to_string()).into_parts();
+            let (answer, mut body) = sender.send_request(http::Request::from_parts(head, ()), false).unwrap();
+            body.send_data(half, false).unwrap();
+            gateway.until("the request", |now| now.requests == 1).await;
+            if matches!(leave, Leave::H2Resets) {
+                body.send_reset(h2::Reason::CANCEL);
+                gateway.until("the end of the request", |now| now.requests == 0).await;
+            }
+            driver.abort();
+            drop((answer, sender));
+        }
+        let line = journal::closing(&id).await;
+        assert_eq!((&line["status"], &line["phase"]), (&499.into(), &"request".into()), "{leave:?} {line}");
+    }
+    assert_eq!(upstream.log.requests(), 0);
+    gateway.stop().await;
 }
 
 /// R11, R13: while the request waits for a place in the pool. It never reaches the provider, and the place
