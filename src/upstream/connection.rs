@@ -1,16 +1,18 @@
 //! The choice of a request's connection: a shared HTTP/2 connection with room, else an idle one, else a fresh
-//! one. Leaves limits and idle HTTP/1.1 connections to `pool`. Invariant: where HTTP/2 may be negotiated, one
-//! request dials at a time, and the others wait to share its connection.
+//! one. Leaves limits and idle HTTP/1.1 connections to `pool`. Invariants: where HTTP/2 may be negotiated, one
+//! request dials at a time, and the others wait to share its connection; a request that waits for a permit
+//! takes room on a shared connection if that comes first.
 
 use std::{
     cell::{Cell, RefCell},
+    pin::pin,
     rc::Rc,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Notify, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -61,11 +63,18 @@ pub(super) struct Multiplexed {
     negotiated: Cell<Option<NegotiatedProtocol>>,
     /// Held while a connection is dialled that other requests could share.
     dialling: Semaphore,
+    /// Notified when there may be room for another stream. A request that finds room notifies the next one.
+    room: Notify,
 }
 
 impl Default for Multiplexed {
     fn default() -> Self {
-        Self { connections: RefCell::default(), negotiated: Cell::new(None), dialling: Semaphore::new(1) }
+        Self {
+            connections: RefCell::default(),
+            negotiated: Cell::new(None),
+            dialling: Semaphore::new(1),
+            room: Notify::new(),
+        }
     }
 }
 
@@ -73,6 +82,11 @@ impl Multiplexed {
     /// A connection that carries streams and has room for another.
     fn with_room(&self) -> Option<Connection> {
         self.connections.borrow().iter().find(|connection| connection.can_take()).cloned()
+    }
+
+    /// A connection may have room for another stream: a request that waits looks.
+    pub(super) fn note_room(&self) {
+        self.room.notify_one();
     }
 
     /// The youngest connection without streams.
@@ -152,10 +166,25 @@ impl Pool {
         if may_reuse && let Some(connection) = self.multiplexed.with_room() {
             return Ok((UpstreamConnection::H2(connection), true));
         }
-        let permit = self.admit(target.pool_timeout).await?;
+        let permit = {
+            let mut admitted = pin!(self.admit(target.pool_timeout));
+            loop {
+                tokio::select! {
+                    biased;
+                    permit = admitted.as_mut() => break permit?,
+                    () = self.multiplexed.room.notified(), if may_reuse => {
+                        if let Some(connection) = self.multiplexed.with_room() {
+                            self.multiplexed.note_room();
+                            return Ok((UpstreamConnection::H2(connection), true));
+                        }
+                    }
+                }
+            }
+        };
         if may_reuse {
             if let Some(connection) = self.multiplexed.idle(self.expiry()) {
                 connection.occupy(permit);
+                self.multiplexed.note_room();
                 return Ok((UpstreamConnection::H2(connection), true));
             }
             if let Some(io) = self.take(block) {
@@ -225,6 +254,7 @@ impl Pool {
             NegotiatedProtocol::Http2 => {
                 let connection = Connection::open(io, permit, self, tasks).await?;
                 self.multiplexed.connections.borrow_mut().push(connection.clone());
+                self.multiplexed.note_room();
                 Ok((UpstreamConnection::H2(connection), false))
             }
         }

@@ -246,6 +246,11 @@ impl Drop for StreamSlot {
     fn drop(&mut self) {
         let streams = &self.0.0.state.streams;
         streams.set(streams.get() - 1);
+        if streams.get() > 0
+            && let Some(pool) = self.0.0.pool.upgrade()
+        {
+            pool.multiplexed.note_room();
+        }
         self.0.release();
     }
 }

@@ -1,6 +1,6 @@
 //! Connections to one base URL: limits of those in use and of those idle, over all workers together; `places`
 //! bounds them all. Each worker keeps its own idle connections and reuses the youngest first. A request that
-//! finds no free connection waits in order of arrival.
+//! finds no free connection waits for one in order of arrival.
 //!
 //! Invariant: a connection is idle in the pool, in use as a [`PooledConnection`], or closed; a permit lives
 //! exactly as long as its connection is in use.

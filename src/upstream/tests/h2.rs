@@ -1,5 +1,7 @@
 //! HTTP/2: windows, resets, refusals and connections that come and go.
 
+use std::pin::pin;
+
 use super::*;
 
 #[test]
@@ -230,5 +232,38 @@ fn a_body_that_is_not_read_has_a_deadline() {
         let fault = scene.send("/deaf", &["x".repeat(200_000).leak()]).await.unwrap_err();
         let kind = FaultKind::Timeout(DeadlineKind::Send, Duration::from_millis(200));
         assert_eq!((fault.stage, fault.kind, fault.sent), (Stage::Send, kind, Sent::Unknown));
+    });
+}
+
+/// One connection at most, whose permit stays with it until its last stream ends.
+fn with_one_connection(scene: &mut Scene) {
+    let settings = PoolSettings { max_connections: 1, ..PoolSettings::default() };
+    scene.upstream = Upstream::new(SharedPools::default(), settings, WorkerGauges::default());
+    scene.target.pool_timeout = TEST_TIMEOUT / 2;
+}
+
+#[test]
+fn requests_that_wait_for_a_permit_share_the_connection_once_it_is_open() {
+    run(Provider::default(), None, |mut scene| async move {
+        with_one_connection(&mut scene);
+        let echo = async || all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await;
+        let (stream, one, two, three) = tokio::join!(scene.send("/stream", &[]), echo(), echo(), echo());
+        assert_eq!([one, two, three], [b"x", b"x", b"x"]);
+        assert_eq!(next(&mut stream.unwrap().body).await.unwrap().unwrap(), "data: 1\n\n");
+        assert_eq!(scene.provider.accepted.get(), 1);
+    });
+}
+
+#[test]
+fn a_request_that_waits_for_a_permit_takes_the_place_of_a_stream_that_ended() {
+    run(Provider { max_streams: Some(2), ..Provider::default() }, None, |mut scene| async move {
+        with_one_connection(&mut scene);
+        let first = scene.send("/stream", &[]).await.unwrap();
+        let _second = scene.send("/stream", &[]).await.unwrap();
+        let mut waiting = pin!(scene.send("/echo", &["x"]));
+        let polled = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+        drop(first);
+        assert_eq!(all(&mut waiting.await.unwrap().body).await, b"x");
     });
 }
