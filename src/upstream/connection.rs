@@ -1,7 +1,7 @@
 //! The choice of a request's connection: a shared HTTP/2 connection with room, else an idle one, else a fresh
-//! one. Leaves limits and idle HTTP/1.1 connections to `pool`. Invariants: where HTTP/2 may be negotiated, one
-//! request dials at a time, and the others wait to share its connection; a request that waits for a permit
-//! takes room on a shared connection if that comes first.
+//! one. Leaves limits and idle HTTP/1.1 connections to `pool`. Invariants: where HTTP/2 may be negotiated,
+//! one request dials at a time, and the others wait to share its connection; a request that waits for a
+//! permit takes room on a shared connection if that comes first.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, Semaphore, SemaphorePermit},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -79,9 +79,13 @@ impl Default for Multiplexed {
 }
 
 impl Multiplexed {
-    /// A connection that carries streams and has room for another.
-    fn with_room(&self) -> Option<Connection> {
-        self.connections.borrow().iter().find(|connection| connection.can_take()).cloned()
+    /// A connection that carries streams and has room for another, opened after this time if there is one.
+    fn with_room(&self, opened_after: Option<Instant>) -> Option<Connection> {
+        let connections = self.connections.borrow();
+        let fits = |connection: &&Connection| {
+            opened_after.is_none_or(|time| connection.opened() > time) && connection.can_take()
+        };
+        connections.iter().find(fits).cloned()
     }
 
     /// A connection may have room for another stream: a request that waits looks.
@@ -113,7 +117,7 @@ impl Multiplexed {
 
     /// Whether a request would find a connection.
     fn has_one(&self, expiry: Duration) -> bool {
-        self.with_room().is_some() || self.idle(expiry).is_some()
+        self.with_room(None).is_some() || self.idle(expiry).is_some()
     }
 
     /// Forgets connections that take no more streams.
@@ -153,17 +157,18 @@ impl Multiplexed {
 }
 
 impl Pool {
-    /// A connection for one request, and whether it was used before. Dropping the future gives permit and
-    /// turn back.
+    /// A connection for one request, and whether it was used before. `opened_after`: of those that are open
+    /// only a later one will do. Dropping the future gives permit and turn back.
     pub(super) async fn acquire(
         self: &Rc<Self>,
         target: &Target,
         block: &ReadBlock,
         tasks: &Tasks,
-        (may_reuse, stage): (bool, &Cell<Stage>),
+        (opened_after, stage): (Option<Instant>, &Cell<Stage>),
     ) -> Result<(UpstreamConnection, bool), Fault> {
         stage.set(Stage::Pool);
-        if may_reuse && let Some(connection) = self.multiplexed.with_room() {
+        let may_reuse = opened_after.is_none();
+        if let Some(connection) = self.multiplexed.with_room(opened_after) {
             return Ok((UpstreamConnection::H2(connection), true));
         }
         let permit = {
@@ -173,7 +178,7 @@ impl Pool {
                     biased;
                     permit = admitted.as_mut() => break permit?,
                     () = self.multiplexed.room.notified(), if may_reuse => {
-                        if let Some(connection) = self.multiplexed.with_room() {
+                        if let Some(connection) = self.multiplexed.with_room(None) {
                             self.multiplexed.note_room();
                             return Ok((UpstreamConnection::H2(connection), true));
                         }
@@ -195,7 +200,7 @@ impl Pool {
             }
         }
         stage.set(Stage::Connect);
-        self.fresh(target, permit, None, tasks).await
+        self.fresh(target, permit, (None, opened_after), tasks).await
     }
 
     /// Opens a connection and keeps it idle, unless one is idle already or none may be kept (S1.9). `true`:
@@ -211,7 +216,7 @@ impl Pool {
         }
         let permit = self.admit(target.pool_timeout).await?;
         let Some(place) = self.free_place() else { return Ok(false) };
-        self.fresh(target, permit, Some(place), tasks).await?.0.release();
+        self.fresh(target, permit, (Some(place), None), tasks).await?.0.release();
         Ok(true)
     }
 
@@ -233,11 +238,11 @@ impl Pool {
         self: &Rc<Self>,
         target: &Target,
         permit: InUsePermit,
-        place: Option<Place>,
+        (place, opened_after): (Option<Place>, Option<Instant>),
         tasks: &Tasks,
     ) -> Result<(UpstreamConnection, bool), Fault> {
         let _turn = self.multiplexed.dial_turn(target).await?;
-        if let Some(connection) = self.multiplexed.with_room() {
+        if let Some(connection) = self.multiplexed.with_room(opened_after) {
             return Ok((UpstreamConnection::H2(connection), true));
         }
         let place = match place {

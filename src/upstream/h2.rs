@@ -46,8 +46,9 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 /// bytes that it is shorter. The default is for uploads; here small frames are the normal case. Those of a
 /// slow client are gathered before they are so many.
 const FRAME_BUDGET: usize = 8 * 1024 * 1024;
-/// Streams that were reset, whose late frames are ignored for a second (RFC 9113 section 5.1). Each late frame
-/// of one that is not remembered costs a RST_STREAM. h2's default is 50, fewer than may be given up at once.
+/// Streams that were reset, whose late frames are ignored for a second (RFC 9113 section 5.1). Each late
+/// frame of one that is not remembered costs a RST_STREAM. h2's default is 50, fewer than may be given up at
+/// once.
 const MAX_RESET_STREAMS: usize = 1024;
 /// After this many bytes of a connection, frames that their clients do not read are gathered.
 const GATHER_INTERVAL: usize = 32 * 1024;
@@ -73,6 +74,7 @@ struct Inner {
     is_leaving: Cell<bool>,
     /// Held while there are streams.
     permit: RefCell<Option<InUsePermit>>,
+    opened: Instant,
     idle_since: Cell<Instant>,
     pool: Weak<Pool>,
 }
@@ -270,8 +272,8 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .data_frame_budget(FRAME_BUDGET)
             .max_concurrent_reset_streams(MAX_RESET_STREAMS)
-            // By default 1024 over the connection's life, and then all its streams fail. Late frames of streams
-            // that are no longer remembered count, though the provider has done nothing wrong.
+            // By default 1024 over the connection's life, and then all its streams fail. Late frames of
+            // streams that are no longer remembered count, though the provider has done nothing wrong.
             .max_local_error_reset_streams(None)
             .max_header_list_size(u32::try_from(MAX_HEAD_SIZE).unwrap_or(u32::MAX));
         let state = Rc::<H2State>::default();
@@ -303,12 +305,14 @@ impl Connection {
             drop(driver);
             driven.closing.take();
         });
+        let now = Instant::now();
         Ok(Self(Rc::new(Inner {
             send: RefCell::new(send),
             state,
             is_leaving: Cell::new(false),
             permit: RefCell::new(Some(permit)),
-            idle_since: Cell::new(Instant::now()),
+            opened: now,
+            idle_since: Cell::new(now),
             pool: Rc::downgrade(pool),
         })))
     }
@@ -317,6 +321,10 @@ impl Connection {
     pub(super) fn can_take(&self) -> bool {
         let allowed = self.0.send.borrow().current_max_send_streams().min(MAX_STREAMS);
         self.is_trusted() && (1..allowed).contains(&self.0.state.streams.get())
+    }
+
+    pub(super) fn opened(&self) -> Instant {
+        self.0.opened
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -109,7 +109,7 @@ impl Upstream {
         async move {
             let start = Instant::now();
             let pool = self.pool(target);
-            let connected = self.connect(&pool, target, deadline, (true, stage)).await?;
+            let connected = self.connect(&pool, target, deadline, (None, stage)).await?;
             let (connection, reused, connected_at) = connected;
             let connected_after = connected_at - start;
             let multiplexed = connection.multiplexed();
@@ -125,7 +125,9 @@ impl Upstream {
                             || multiplexed.is_some_and(|connection| connection.was_silent()),
                     ) =>
                 {
-                    let connected = self.connect(&pool, target, deadline, (false, stage)).await?;
+                    // One that was open by then may have refused the request, or be leaving as well.
+                    let opened_after = Some(connected_at);
+                    let connected = self.connect(&pool, target, deadline, (opened_after, stage)).await?;
                     let (connection, _, connected_at) = connected;
                     let connected_after = connected_at - start;
                     self.exchange(connection, (target, request, again), deadline, connected_after).await
@@ -143,16 +145,17 @@ impl Upstream {
         }
     }
 
-    /// A connection, whether it was used before, and the time. A request whose deadline has passed is not sent.
+    /// A connection, whether it was used before, and the time. A request whose deadline has passed is not
+    /// sent.
     async fn connect(
         &self,
         pool: &Rc<Pool>,
         target: &Target,
         deadline: Deadline,
-        (may_reuse, stage): (bool, &Cell<Stage>),
+        (opened_after, stage): (Option<Instant>, &Cell<Stage>),
     ) -> Result<(UpstreamConnection, bool, Instant), Fault> {
         let Inner { block, tasks, .. } = &*self.0;
-        let mut acquired = pin!(pool.acquire(target, block, tasks, (may_reuse, stage)));
+        let mut acquired = pin!(pool.acquire(target, block, tasks, (opened_after, stage)));
         // A connection that is there costs no timer.
         let (connection, reused) = match poll_fn(|cx| Poll::Ready(acquired.as_mut().poll(cx))).await {
             Poll::Ready(acquired) => acquired?,

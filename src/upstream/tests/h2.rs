@@ -89,6 +89,17 @@ fn sends_a_refused_stream_once_more() {
     });
 }
 
+/// Other streams keep the connection that refuses in use.
+#[test]
+fn sends_a_refused_stream_once_more_on_another_connection() {
+    run(Provider { refusing_connection: Some(1), ..Provider::default() }, None, |scene| async move {
+        let mut running = scene.send("/stream", &[]).await.unwrap();
+        assert_eq!(all(&mut scene.send("/echo", &["x"]).await.unwrap().body).await, b"x");
+        assert_eq!(scene.provider.accepted.get(), 2);
+        assert_eq!(next(&mut running.body).await.unwrap().unwrap(), "data: 1\n\n");
+    });
+}
+
 #[test]
 fn leaves_a_connection_after_goaway() {
     run(Provider { leave_after_one: true, ..Provider::default() }, None, |scene| async move {

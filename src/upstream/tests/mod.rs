@@ -57,6 +57,10 @@ struct Provider {
     go_on: Rc<Notify>,
     max_streams: Option<u32>,
     leave_after_one: bool,
+    /// This connection, from 1, refuses all streams but `/stream`.
+    refusing_connection: Option<usize>,
+    /// The connection of this clone.
+    connection: usize,
     /// Connections that are still to fall silent, each at its next request.
     freezes: Rc<Cell<usize>>,
 }
@@ -66,7 +70,7 @@ impl Provider {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             self.accepted.set(self.accepted.get() + 1);
-            let (provider, tls) = (self.clone(), tls.clone());
+            let (provider, tls) = (Self { connection: self.accepted.get(), ..self.clone() }, tls.clone());
             Tasks::new().spawn(async move {
                 let Some(tls) = tls else { return provider.serve_h2(stream).await };
                 let Ok(mut stream) = TlsAcceptor::from(tls).accept(stream).await else { return };
@@ -120,6 +124,9 @@ impl Provider {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
         let path = request.uri().path().to_owned();
+        if self.refusing_connection == Some(self.connection) && path != "/v1/stream" {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
         match &*path {
             "/v1/slow" => self.go_on.notified().await,
             "/v1/deaf" => return pending().await,
