@@ -11,11 +11,10 @@ use std::time::Duration;
 /// the others belong to the code that reads the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// `pool_timeout`: from the wait for a place in the connection pool to the place; where HTTP/2 can be
-    /// shared, once more for the wait until another request has dialled. 503 `pool_timeout`.
+    /// `pool_timeout`: from the wait for a place in the connection pool to the place. 503 `pool_timeout`.
     pub pool: Duration,
-    /// `connect_timeout`: from the name lookup to the end of the TCP and TLS handshakes. 504
-    /// `connect_timeout`.
+    /// `connect_timeout`: from the name lookup to the end of the TCP and TLS handshakes; where HTTP/2 can be
+    /// shared, once more for the wait until another request has dialled. 504 `connect_timeout`.
     pub connect: Duration,
     /// `write_timeout`: from a write to the provider that has to wait to progress. 504 `write_timeout`.
     pub write: Duration,

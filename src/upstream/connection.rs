@@ -63,6 +63,8 @@ pub(super) struct Multiplexed {
     negotiated: Cell<Option<NegotiatedProtocol>>,
     /// Held while a connection is dialled that other requests could share.
     dialling: Semaphore,
+    /// Dials that were not answered in time. Requests that waited for one do not dial as well.
+    unanswered: Cell<usize>,
     /// Notified when there may be room for another stream. A request that finds room notifies the next one.
     room: Notify,
 }
@@ -73,6 +75,7 @@ impl Default for Multiplexed {
             connections: RefCell::default(),
             negotiated: Cell::new(None),
             dialling: Semaphore::new(1),
+            unanswered: Cell::new(0),
             room: Notify::new(),
         }
     }
@@ -142,15 +145,18 @@ impl Multiplexed {
 
     /// Waits until no other request dials a connection that could be shared. `None`: connections cannot be
     /// shared.
+    ///
+    /// # Errors
+    /// The dial was not answered, or none ended within `connect_timeout`. The pool was not full.
     async fn dial_turn(&self, target: &Target) -> Result<Option<SemaphorePermit<'_>>, Fault> {
         if !self.may_share(target) {
             return Ok(None);
         }
-        let wait = target.pool_timeout;
-        let turn =
-            timeout(wait, self.dialling.acquire()).await.ok().and_then(Result::ok).ok_or_else(|| {
-                Fault::provider(Stage::Pool, FaultKind::Timeout(DeadlineKind::Pool, wait), Sent::Nothing)
-            })?;
+        let (wait, unanswered) = (target.connect_timeout, self.unanswered.get());
+        let turn = timeout(wait, self.dialling.acquire()).await.ok().and_then(Result::ok);
+        let turn = turn.filter(|_| self.unanswered.get() == unanswered).ok_or_else(|| {
+            Fault::provider(Stage::Connect, FaultKind::Timeout(DeadlineKind::Connect, wait), Sent::Nothing)
+        })?;
         // The request before may have negotiated HTTP/1.1, which cannot be shared.
         Ok(self.may_share(target).then_some(turn))
     }
@@ -249,7 +255,11 @@ impl Pool {
             Some(place) => place,
             None => self.place(target.pool_timeout).await?,
         };
-        let (stream, negotiated) = dial(target, self.trust(), &self.answered).await?;
+        let dialled = dial(target, self.trust(), &self.answered).await;
+        if let Err(Fault { kind: FaultKind::Timeout(..), .. }) = dialled {
+            self.multiplexed.unanswered.update(|count| count + 1);
+        }
+        let (stream, negotiated) = dialled?;
         let io = Io::new(stream, place);
         self.multiplexed.negotiated.set(Some(negotiated));
         match negotiated {

@@ -13,6 +13,40 @@ fn negotiates_http2_over_tls() {
     });
 }
 
+/// Where HTTP/2 may be negotiated one request dials, and the others wait for it. The pool is not full then.
+#[test]
+fn an_unanswered_dial_is_that_of_all_who_wait_for_it() {
+    LocalRuntime::new().unwrap().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = BaseUrl::parse(&format!("https://{}", listener.local_addr().unwrap())).unwrap();
+        let (connect_timeout, pool_timeout) = (Duration::from_secs(1), Duration::from_millis(50));
+        let target = Target { connect_timeout, pool_timeout, ..Target::plain("p", base) };
+        let upstream =
+            Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+        let provider = Provider::default();
+        let accepting = provider.clone();
+        Tasks::new().spawn(async move {
+            let mut silent = Vec::new();
+            loop {
+                silent.push(listener.accept().await.unwrap());
+                accepting.accepted.set(silent.len());
+                accepting.changed.notify_one();
+            }
+        });
+        let scene = Scene { upstream, target, provider };
+        // The last one comes while the first one dials.
+        let (one, two, late) = tokio::join!(scene.send("/echo", &[]), scene.send("/echo", &[]), async {
+            scene.provider.until(|provider| provider.accepted.get() > 0).await;
+            scene.send("/echo", &[]).await
+        });
+        for fault in [one, two, late].map(Result::unwrap_err) {
+            let kind = FaultKind::Timeout(DeadlineKind::Connect, connect_timeout);
+            assert_eq!((fault.stage, fault.kind, fault.sent), (Stage::Connect, kind, Sent::Nothing));
+        }
+        assert_eq!(scene.provider.accepted.get(), 1);
+    });
+}
+
 #[test]
 fn uses_http1_over_tls_with_a_provider_without_alpn() {
     let certificate = Certificate::new("h1", &[]);
