@@ -4,7 +4,8 @@
 //! - [`fault`]: the error type between rooms; [`deadlines`]: the waits of a request and their error codes
 //! - [`time`]: dates and durations as text; [`moment`]: a point of time as a number
 //! - [`gauge`]: a counter with a guard; [`episode`]: a condition that is logged at its beginning and end
-//! - [`ttl_map`]: values that expire; [`memory`]: what the allocator keeps for an idle thread; [`byte_list`]: `Bytes` in a row, written without being joined
+//! - [`ttl_map`]: values that expire; [`byte_list`]: `Bytes` in a row, written without being joined
+//! - [`memory`]: what the allocator keeps for an idle thread
 //! - [`scale`]: the buckets of histograms; [`rng`]: random numbers from a seed
 //! - [`id`]: request ids; [`secret`]: values that never print; [`endpoint`]: the endpoints of providers
 //! - [`origins`]: the providers that made ids and sealed texts, and the keys that made responses
