@@ -4,7 +4,8 @@
 //! Never adds or removes a candidate.
 
 use super::{
-    candidate_stats::{Admission, ResponseKind},
+    candidate_stats::{Admission, CandidateStats, ResponseKind},
+    class::NextStep,
     plan::{Candidate, CandidateOrder},
     settings::{AdaptiveSettings, RoutingSettings},
     strategy::Strategy,
@@ -118,11 +119,22 @@ fn expected_latency(candidate: &Candidate<'_>, by: &SortBy<'_>, rng: &mut Rng) -
             micros(peak) as f64 * load / (1.0 - outcomes.failure_share()).max(MIN_SUCCESS_SHARE)
         }
         // A candidate without samples leads for one request at a time, until it has failed.
-        (Admission::Open | Admission::Probe, None) if outcomes.failures == 0 && stats.waiting() == 0 => {
+        (Admission::Open | Admission::Probe, None)
+            if outcomes.failures == 0 && stats.waiting() == 0 && !has_refused(stats, by) =>
+        {
             rng.unit()
         }
         (Admission::Open | Admission::Probe, None) => UNMEASURED_MICROS * load,
     }
+}
+
+/// It has passed a request on of late. Refusals (403) count for no breaker, because they may be of one client
+/// alone; a candidate that refuses all would lead for ever.
+fn has_refused(stats: &CandidateStats, by: &SortBy<'_>) -> bool {
+    stats.last_failure().is_some_and(|(class, at)| {
+        matches!(class.consequence().next_step, NextStep::OtherCandidate { .. })
+            && by.now.since(at) <= by.settings.adaptive.cold_after
+    })
 }
 
 /// A candidate to lead only to be measured: it has no recent sample, or it is probing after a trip.
@@ -163,7 +175,7 @@ mod tests {
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
-    use crate::routing::{CandidateStats, StatsRegistry};
+    use crate::routing::{FailureClass, StatsRegistry, candidate_stats::AttemptFailure};
 
     const NOW: Moment = Moment(100_000_000);
 
@@ -251,6 +263,27 @@ mod tests {
         let explored = (0..5000).filter(|_| arranged(&registry, Strategy::Adaptive, None, &mut rng)[0] == 1);
         let explored = explored.count();
         assert!((50..150).contains(&explored), "2 %: {explored}");
+    }
+
+    /// S3.3: each request would go to it first, and pass on.
+    #[test]
+    fn one_that_refuses_all_does_not_lead() {
+        let (registry, mut rng) = (registry(2), Rng::new(5));
+        measure_as(&registry[0], 1);
+        let refused = |class| AttemptFailure {
+            class,
+            endpoint: Endpoint::ChatCompletions,
+            caller: 0,
+            retry_after: None,
+            started: NOW,
+        };
+        let breaker = RoutingSettings::default().breaker;
+        registry[1].failed(&refused(FailureClass::CallerMistake), NOW, &breaker, &mut rng);
+        assert_eq!(arranged(&registry, Strategy::Adaptive, None, &mut rng)[0], 1, "the caller's own mistake");
+        registry[1].failed(&refused(FailureClass::Forbidden), NOW, &breaker, &mut rng);
+        let led =
+            (0..5000).filter(|_| arranged(&registry, Strategy::Adaptive, None, &mut rng)[0] == 1).count();
+        assert!((50..150).contains(&led), "2 %, to be measured: {led}");
     }
 
     proptest! {
