@@ -63,10 +63,13 @@ pub(super) struct Multiplexed {
     negotiated: Cell<Option<NegotiatedProtocol>>,
     /// Held while a connection is dialled that other requests could share.
     dialling: Semaphore,
-    /// Dials that were not answered in time. Requests that waited for one do not dial as well.
-    unanswered: Cell<usize>,
+    /// The number of dials that were not answered in time, and the time of the last. Requests that waited for
+    /// it do not dial as well, unless they may wait longer.
+    unanswered: Cell<(usize, Duration)>,
     /// Notified when there may be room for another stream. A request that finds room notifies the next one.
     room: Notify,
+    /// The same for requests that are sent again, to which some room is of no use.
+    room_to_repeat: Notify,
 }
 
 impl Default for Multiplexed {
@@ -75,8 +78,9 @@ impl Default for Multiplexed {
             connections: RefCell::default(),
             negotiated: Cell::new(None),
             dialling: Semaphore::new(1),
-            unanswered: Cell::new(0),
+            unanswered: Cell::default(),
             room: Notify::new(),
+            room_to_repeat: Notify::new(),
         }
     }
 }
@@ -94,6 +98,7 @@ impl Multiplexed {
     /// A connection may have room for another stream: a request that waits looks.
     pub(super) fn note_room(&self) {
         self.room.notify_one();
+        self.room_to_repeat.notify_waiters();
     }
 
     /// The youngest connection without streams.
@@ -147,14 +152,15 @@ impl Multiplexed {
     /// shared.
     ///
     /// # Errors
-    /// The dial was not answered, or none ended within `connect_timeout`. The pool was not full.
+    /// The dial was not answered, or none ended within `connect_timeout`.
     async fn dial_turn(&self, target: &Target) -> Result<Option<SemaphorePermit<'_>>, Fault> {
         if !self.may_share(target) {
             return Ok(None);
         }
-        let (wait, unanswered) = (target.connect_timeout, self.unanswered.get());
+        let (wait, (unanswered, _)) = (target.connect_timeout, self.unanswered.get());
         let turn = timeout(wait, self.dialling.acquire()).await.ok().and_then(Result::ok);
-        let turn = turn.filter(|_| self.unanswered.get() == unanswered).ok_or_else(|| {
+        let (dials, waited) = self.unanswered.get();
+        let turn = turn.filter(|_| dials == unanswered || waited < wait).ok_or_else(|| {
             Fault::provider(Stage::Connect, FaultKind::Timeout(DeadlineKind::Connect, wait), Sent::Nothing)
         })?;
         // The request before may have negotiated HTTP/1.1, which cannot be shared.
@@ -186,6 +192,11 @@ impl Pool {
                     () = self.multiplexed.room.notified(), if may_reuse => {
                         if let Some(connection) = self.multiplexed.with_room(None) {
                             self.multiplexed.note_room();
+                            return Ok((UpstreamConnection::H2(connection), true));
+                        }
+                    }
+                    () = self.multiplexed.room_to_repeat.notified(), if !may_reuse => {
+                        if let Some(connection) = self.multiplexed.with_room(opened_after) {
                             return Ok((UpstreamConnection::H2(connection), true));
                         }
                     }
@@ -257,7 +268,7 @@ impl Pool {
         };
         let dialled = dial(target, self.trust(), &self.answered).await;
         if let Err(Fault { kind: FaultKind::Timeout(..), .. }) = dialled {
-            self.multiplexed.unanswered.update(|count| count + 1);
+            self.multiplexed.unanswered.update(|(count, _)| (count + 1, target.connect_timeout));
         }
         let (stream, negotiated) = dialled?;
         let io = Io::new(stream, place);

@@ -112,6 +112,15 @@ impl H2State {
         self.suspected.get() == Some(self.reads.get())
     }
 
+    /// A suspicion has ended since the last look.
+    fn is_cleared(&self) -> bool {
+        let is_cleared = self.suspected.get().is_some_and(|reads| reads != self.reads.get());
+        if is_cleared {
+            self.suspected.set(None);
+        }
+        is_cleared
+    }
+
     /// Nothing came for a while, as far as sweeps have seen it.
     fn is_silent(&self) -> bool {
         self.swept
@@ -281,13 +290,16 @@ impl Connection {
             .handshake(CountedIo { io, state: Rc::clone(&state) })
             .await
             .map_err(|_| Fault::provider(Stage::Connect, FaultKind::Reset, Sent::Nothing))?;
-        let driven = Rc::clone(&state);
+        let (driven, own_pool) = (Rc::clone(&state), Rc::downgrade(pool));
         let (pings, interval) = (driver.ping_pong(), pool.ping());
         tasks.spawn(async move {
             tokio::select! {
                 outcome = poll_fn(|cx| {
                     let polled = Pin::new(&mut driver).poll(cx);
                     driven.gather();
+                    if driven.is_cleared() && let Some(pool) = own_pool.upgrade() {
+                        pool.multiplexed.note_room();
+                    }
                     polled
                 }) => if let Err(error) = outcome {
                     tracing::debug!(%error, "HTTP/2 connection to a provider ended");

@@ -278,3 +278,22 @@ fn a_request_that_waits_for_a_permit_takes_the_place_of_a_stream_that_ended() {
         assert_eq!(all(&mut waiting.await.unwrap().body).await, b"x");
     });
 }
+
+/// The connection that takes it is not this request's own.
+#[test]
+fn a_refused_request_takes_room_on_a_connection_that_opens_meanwhile() {
+    run(Provider { refusing_connection: Some(1), ..Provider::default() }, None, |mut scene| async move {
+        let settings = PoolSettings { max_connections: 2, ..PoolSettings::default() };
+        scene.upstream = Upstream::new(SharedPools::default(), settings, WorkerGauges::default());
+        scene.target.pool_timeout = TEST_TIMEOUT / 2;
+        let _running = scene.send("/stream", &[]).await.unwrap();
+        let (slow, echo) = tokio::join!(scene.send("/slow", &["x"]), async {
+            let answer = scene.send("/echo", &["x"]).await;
+            scene.provider.go_on.notify_one();
+            answer
+        });
+        assert_eq!(all(&mut echo.unwrap().body).await, b"x");
+        slow.unwrap();
+        assert_eq!(scene.provider.accepted.get(), 2);
+    });
+}

@@ -47,6 +47,33 @@ fn an_unanswered_dial_is_that_of_all_who_wait_for_it() {
     });
 }
 
+/// Two providers of one address may have timeouts of their own.
+#[test]
+fn an_unanswered_dial_is_not_that_of_one_who_may_wait_longer() {
+    LocalRuntime::new().unwrap().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = BaseUrl::parse(&format!("https://{}", listener.local_addr().unwrap())).unwrap();
+        let target = |millis| {
+            let connect_timeout = Duration::from_millis(millis);
+            Target { connect_timeout, pool_timeout: TEST_TIMEOUT, ..Target::plain("p", base.clone()) }
+        };
+        let upstream =
+            Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
+        let scene = |millis| Scene {
+            upstream: upstream.clone(),
+            target: target(millis),
+            provider: Provider::default(),
+        };
+        let (hasty, patient) = (scene(50), scene(1000));
+        let begun = tokio::time::Instant::now();
+        let (one, other) = tokio::join!(hasty.send("/echo", &[]), patient.send("/echo", &[]));
+        let kinds = [one, other].map(|sent| sent.unwrap_err().kind);
+        let late = |millis| FaultKind::Timeout(DeadlineKind::Connect, Duration::from_millis(millis));
+        assert_eq!(kinds, [late(50), late(1000)]);
+        assert!(begun.elapsed() >= Duration::from_millis(1000));
+    });
+}
+
 #[test]
 fn uses_http1_over_tls_with_a_provider_without_alpn() {
     let certificate = Certificate::new("h1", &[]);
