@@ -42,7 +42,12 @@ struct FlightState {
     /// Bytes in `frames`.
     bytes: usize,
     end: Option<FlightEnd>,
+    /// The number of frames that hold the whole answer, and how it ended, where the provider has not ended its
+    /// body.
+    answered: Option<(usize, FlightEnd)>,
     followers: usize,
+    /// The fault by which the gateway ended the follower that left last. `None`: its client left.
+    left_by: Option<Fault>,
     next_follower: u64,
     /// Followers that wait for the head or the next frame, by their ids.
     waiting: HashMap<u64, Waker>,
@@ -68,7 +73,7 @@ pub enum FlightEnd {
     Complete(u64),
     /// All of it has come, and it says that it failed.
     Failed(Fault),
-    /// `is_shown`: an event of its own reports the fault.
+    /// `is_shown`: the last frame is an error event for it.
     Broken { fault: Fault, is_shown: bool },
     /// The leader ended without an answer that can be shared.
     Absent,
@@ -102,13 +107,15 @@ pub struct FlightFollower {
     /// The number of the next frame, and the bytes of all frames before it.
     next: usize,
     taken: usize,
+    /// The fault by which the gateway ends it.
+    ended_by: Option<Fault>,
 }
 
 /// The result of reading one frame.
 #[derive(Debug)]
 pub enum FlightFrame {
     Frame(Bytes),
-    /// The last frame of an answer that is whole.
+    /// The last frame, and how the answer ended.
     Last(Bytes, FlightEnd),
     End(FlightEnd),
     /// The next frame was removed, because the follower is too slow.
@@ -209,6 +216,13 @@ impl FlightLeader {
         }
     }
 
+    /// Notes that the next frame is the last one of the answer; its end may come later.
+    pub fn note_answered(&self, end: FlightEnd) {
+        let mut state = self.flight.state();
+        let frames = state.first + state.frames.len() + 1;
+        state.answered.get_or_insert((frames, end));
+    }
+
     /// Notes the end of the answer.
     pub fn end(&mut self, end: FlightEnd) {
         self.close();
@@ -217,6 +231,12 @@ impl FlightLeader {
                 state.end = Some(end);
             }
         });
+    }
+
+    /// The fault by which the gateway ended the last follower. `None`: its client left.
+    #[must_use]
+    pub fn left_by(&self) -> Option<Fault> {
+        self.flight.state().left_by.clone()
     }
 
     /// Whether the flight has followers, so that the answer is to be read on. Pending: enough frames wait for
@@ -271,7 +291,7 @@ impl FlightFollower {
         let mut state = flight.state();
         state.followers += 1;
         state.next_follower += 1;
-        Self { flight: Arc::clone(flight), id: state.next_follower, next: 0, taken: 0 }
+        Self { flight: Arc::clone(flight), id: state.next_follower, next: 0, taken: 0, ended_by: None }
     }
 
     /// The head of the answer. `None`: there is no answer to share, or its first frames were removed.
@@ -286,6 +306,18 @@ impl FlightFollower {
                 Poll::Pending
             }
         }
+    }
+
+    /// Notes that the gateway ends this follower.
+    pub fn note_end(&mut self, fault: Fault) {
+        self.ended_by = Some(fault);
+    }
+
+    /// How the answer ended, if this follower has read all of it.
+    #[must_use]
+    pub fn answered(&self) -> Option<FlightEnd> {
+        let state = self.flight.state();
+        state.answered.as_ref().filter(|(frames, _)| self.next >= *frames).map(|(_, end)| end.clone())
     }
 
     /// The next frame.
@@ -316,6 +348,7 @@ impl Drop for FlightFollower {
         let mut state = self.flight.state();
         state.waiting.remove(&self.id);
         state.followers -= 1;
+        state.left_by = self.ended_by.take();
         let driver = if state.followers == 0 { state.driver.take() } else { None };
         drop(state);
         driver.into_iter().for_each(Waker::wake);

@@ -38,10 +38,14 @@ pub(super) async fn drive(
             // Clients close their connection once they have the last event, before the body ends.
             if let Some(usage) = stream.whole_answer() {
                 keep(&mut recorded, usage.total());
+            } else if let Some(fault) = leader.left_by() {
+                stream.cut(|_| fault);
             }
             return;
         };
-        let whole = if stream.is_over() || frame.is_none() { stream.whole_answer() } else { None };
+        let is_answered = stream.is_answered();
+        let whole =
+            if is_answered || stream.is_over() || frame.is_none() { stream.whole_answer() } else { None };
         let tokens = whole.map_or(0, |usage| usage.total());
         let end = || stream.own_fault().map_or(FlightEnd::Complete(tokens), FlightEnd::Failed);
         match frame {
@@ -52,6 +56,9 @@ pub(super) async fn drive(
                 let is_last = stream.is_over();
                 if is_last && whole.is_some() {
                     keep(&mut recorded, tokens);
+                }
+                if is_answered {
+                    leader.note_answered(end());
                 }
                 leader.add(&bytes, is_last.then(end));
                 if is_last {
@@ -84,8 +91,9 @@ pub struct SharedStream {
     dialect: Dialect,
     /// The id by which an error event names the answer, if one is to be shown.
     shows_fault: Option<Box<str>>,
-    /// It breaks off with this fault.
+    /// It breaks off with this fault, after this event.
     broken: Option<Fault>,
+    event: Option<Bytes>,
     has_yielded: bool,
     has_ended: bool,
     arrived: Instant,
@@ -110,6 +118,7 @@ impl SharedStream {
             dialect,
             shows_fault,
             broken: None,
+            event: None,
             has_yielded: false,
             has_ended: false,
             arrived,
@@ -119,6 +128,9 @@ impl SharedStream {
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        if let Some(event) = self.event.take() {
+            return Poll::Ready(Some(Ok(event)));
+        }
         if self.broken.is_some() && !self.has_yielded {
             // A reset discards the frames of an HTTP/2 stream that wait, so the connection's task runs before
             // it.
@@ -142,11 +154,12 @@ impl SharedStream {
                 Some(Ok(frame))
             }
             FlightFrame::End(FlightEnd::Broken { fault, is_shown }) => {
-                return self.break_off(cx, fault, is_shown);
+                self.break_off(fault, is_shown);
+                return self.poll_frame(cx);
             }
             FlightFrame::End(FlightEnd::Absent) => {
-                let fault = Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some);
-                return self.break_off(cx, fault, false);
+                self.break_off(Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some), false);
+                return self.poll_frame(cx);
             }
             FlightFrame::End(end) => {
                 self.finish(end);
@@ -155,7 +168,8 @@ impl SharedStream {
             FlightFrame::Behind => {
                 let kind = FaultKind::Refused("fell_behind");
                 let fault = Fault { side: Side::Client, stage: Stage::Body, kind, sent: Sent::Some };
-                return self.break_off(cx, fault, false);
+                self.break_off(fault, false);
+                return self.poll_frame(cx);
             }
         })
     }
@@ -165,13 +179,22 @@ impl SharedStream {
     }
 
     pub(super) fn end(&mut self, fault: impl FnOnce(Stage) -> Fault) {
-        if !self.has_ended {
-            self.broken = Some(fault(Stage::Body));
+        if !self.has_ended && self.broken.is_none() && self.follower.answered().is_none() {
+            let fault = fault(Stage::Body);
+            self.follower.note_end(fault.clone());
+            self.break_off(fault, false);
         }
     }
 
     pub(super) fn cut(&mut self, fault: impl FnOnce(Stage) -> Fault) {
-        self.complete(Outcome::Fault(fault(Stage::Body)));
+        match self.follower.answered() {
+            Some(end) => self.finish(end),
+            None => {
+                let fault = fault(Stage::Body);
+                self.follower.note_end(fault.clone());
+                self.complete(Outcome::Fault(fault));
+            }
+        }
     }
 
     fn pass(&mut self, frame: Bytes) -> Bytes {
@@ -201,18 +224,9 @@ impl SharedStream {
     }
 
     /// `is_shown`: an event that reports the fault has passed.
-    fn break_off(
-        &mut self,
-        cx: &mut Context<'_>,
-        fault: Fault,
-        is_shown: bool,
-    ) -> Poll<Option<Result<Bytes, Fault>>> {
-        let event = if is_shown { None } else { self.event(&fault) };
+    fn break_off(&mut self, fault: Fault, is_shown: bool) {
+        self.event = if is_shown { None } else { self.event(&fault) };
         self.broken = Some(fault);
-        match event {
-            Some(event) => Poll::Ready(Some(Ok(event))),
-            None => self.poll_frame(cx),
-        }
     }
 
     /// The error in its client's dialect, apart from an event that has passed in part.
@@ -226,6 +240,17 @@ impl SharedStream {
     fn complete(&mut self, outcome: Outcome) {
         if let Some(completion) = self.completion.take() {
             completion.complete(outcome);
+        }
+    }
+}
+
+/// Clients close their connection once they have the last event, before the body ends.
+impl Drop for SharedStream {
+    fn drop(&mut self) {
+        if self.completion.is_some()
+            && let Some(end) = self.follower.answered()
+        {
+            self.finish(end);
         }
     }
 }

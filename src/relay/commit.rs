@@ -335,11 +335,17 @@ impl<S: FrameSource + 'static> Committed<S> {
         self.stream.has_ended() && self.stream.waiting() == 0 && !self.breaks() && !self.stream.is_cut_short()
     }
 
+    /// All of the answer has come and gone on, though the provider may not have ended its body.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.stream.is_answered() && self.stream.waiting() == 0 && self.failure.is_none()
+    }
+
     /// The client was given all of a good answer, with these tokens; nothing of it is the gateway's own.
     /// `None`: it was not, or not yet.
     pub fn whole_answer(&mut self) -> Option<Usage> {
-        let is_answered = self.stream.is_answered() && self.stream.waiting() == 0;
-        let is_whole = (self.is_given() || is_answered) && self.failure.is_none() && self.stream.is_good();
+        let is_whole =
+            (self.is_given() || self.is_answered()) && self.failure.is_none() && self.stream.is_good();
         is_whole.then(|| self.stream.tap.stats().usage.unwrap_or_default())
     }
 
@@ -349,7 +355,7 @@ impl<S: FrameSource + 'static> Committed<S> {
         self.on_fault.is_some() && self.stream.tap.is_event_stream()
     }
 
-    /// The fault that a stream which has come whole says of itself.
+    /// The fault of a stream that has ended in order: an error event, or no answer.
     #[must_use]
     pub fn own_fault(&self) -> Option<Fault> {
         match self.stream.outcome() {
@@ -380,10 +386,7 @@ impl<S: FrameSource + 'static> Committed<S> {
     fn outcome(&mut self) -> Option<Outcome> {
         match self.failure.take() {
             Some(failure) => Some(Outcome::Fault(failure.fault)),
-            None => {
-                let is_answered = self.stream.is_answered() && self.stream.waiting() == 0;
-                (self.is_given() || is_answered).then(|| self.stream.outcome())
-            }
+            None => (self.is_given() || self.is_answered()).then(|| self.stream.outcome()),
         }
     }
 

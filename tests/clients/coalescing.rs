@@ -236,8 +236,11 @@ async fn an_answer_whose_clients_leave_at_its_last_event_is_stored() {
     let upstream = Upstream::always(Speaks::H1, steps);
     let gateway = plan(&upstream).start().await;
     let (mut leader, mut follower) = (gateway.client(Version::H1).await, gateway.client(Version::H2).await);
-    let mut led = leader.send(Call::stream()).await;
-    let mut followed = follower.send(Call::stream()).await;
+    let calls = [Call::stream(), Call::stream()];
+    let ids = [calls[0].id(), calls[1].id()];
+    let [first, second] = calls;
+    let mut led = leader.send(first).await;
+    let mut followed = follower.send(second).await;
     gate.open();
     for answer in [&mut led, &mut followed] {
         let mut text = Vec::new();
@@ -256,6 +259,9 @@ async fn an_answer_whose_clients_leave_at_its_last_event_is_stored() {
         }
     };
     in_time(is_stored).await.expect("a hit");
+    let lines = [journal::closing(&ids[0]).await, journal::closing(&ids[1]).await];
+    assert_eq!(lines.each_ref().map(|line| line["message"].as_str()), [Some("done"); 2], "{lines:?}");
+    assert_eq!(lines[1]["tokens_saved"], 12);
     assert_eq!(upstream.log.requests(), 1);
     end.open();
     gateway.stop().await;
