@@ -252,7 +252,7 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
     }
     carried.answers.set_max_size(carried.cache.settings.max_size);
     for (index, provider) in carried.providers.iter_mut().enumerate() {
-        // They share statistics, which are kept by name and address.
+        // Two providers of one name and address share statistics.
         let same = |old: &&crate::proxy::Provider| {
             let (old, new) = (&old.target, &provider.target);
             old.name == new.name && old.base.to_string() == new.base.to_string()
@@ -261,8 +261,8 @@ fn carry(next: &Snapshot, current: &Snapshot) -> Snapshot {
             continue;
         };
         if !provider.target.identifies_as(&old.target) {
-            // A rest because of the old key says nothing about the new one, and its list of models may
-            // differ.
+            // A rest because of the old key, header or query says nothing about the new one, and its list of
+            // models may differ.
             provider.standing.end_rest();
             continue;
         }

@@ -42,8 +42,8 @@ struct FlightState {
     /// Bytes in `frames`.
     bytes: usize,
     end: Option<FlightEnd>,
-    /// The number of frames that hold the whole answer, and how it ended, where the provider has not ended its
-    /// body.
+    /// The number of frames that hold the whole answer, and how it ended, where the provider has not ended
+    /// its body.
     answered: Option<(usize, FlightEnd)>,
     followers: usize,
     /// The fault by which the gateway ended the follower that left last. `None`: its client left.

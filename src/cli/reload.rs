@@ -96,6 +96,7 @@ impl fmt::Display for ReloadText<'_> {
         }
         if changes["provider_order"] == true {
             writeln!(f, "  order of providers changed")?;
+            is_unchanged = false;
         }
         if changes["supported_models"] == true {
             writeln!(f, "  supported_models changed")?;
@@ -160,6 +161,11 @@ mod tests {
             "Reloaded.\n  providers added: b, c\n  providers changed: a\n  tokens removed: t\n  order of providers \
              changed\n  supported_models \
              changed\n  log level: INFO to WARN\n  settings changed: failover\n  only a restart applies: port\n"
+        );
+        let reply = json!({"changes": {"provider_order": true}});
+        assert_eq!(
+            ReloadText(&reply).to_string(),
+            "The configuration is good.\n  order of providers changed\n"
         );
         assert_eq!(ReloadText(&json!({})).to_string(), "The configuration is good.\n  nothing changed\n");
         let problem = json!({"path": "prot", "message": "unknown key", "suggestion": "port"});

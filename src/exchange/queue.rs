@@ -23,9 +23,9 @@ pub struct CompletionQueue {
 }
 
 impl CompletionQueue {
-    /// Completions that are a batch, which waits for no more. Where the settlement thread shares a core with
-    /// the worker, the worker's streams wait for a batch, so a large one costs latency; a small one costs a
-    /// wake-up for fewer requests.
+    /// The number of waiting completions at which they are sent at once. Where the settlement thread shares a
+    /// core with the worker, the worker's streams wait for a batch, so a large one costs latency; a small one
+    /// costs a wake-up for fewer requests.
     pub(super) const BATCH_SIZE: usize = 64;
 
     pub(super) fn push(&self, completed: Completed) {

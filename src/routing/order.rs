@@ -296,9 +296,9 @@ mod tests {
                 prop_assert_eq!(arranged(&registry, Strategy::Adaptive, Some(session), &mut rng)[0], home);
             }
             let other = (home + 1) % count;
-            registry[other].provider().rest(NOW + Duration::from_secs(9), crate::routing::FailureClass::QuotaExhausted, NOW);
+            registry[other].provider().rest(NOW + Duration::from_secs(9), FailureClass::QuotaExhausted, NOW);
             prop_assert_eq!(arranged(&registry, Strategy::Weighted, Some(session), &mut rng)[0], home);
-            registry[home].provider().rest(NOW + Duration::from_secs(9), crate::routing::FailureClass::QuotaExhausted, NOW);
+            registry[home].provider().rest(NOW + Duration::from_secs(9), FailureClass::QuotaExhausted, NOW);
             let moved = arranged(&registry, Strategy::Weighted, Some(session), &mut rng)[0];
             // With two, both rest now, and it may as well stay.
             prop_assert!(count == 2 || (moved != home && moved != other));

@@ -245,11 +245,15 @@ impl Target {
         self.key.iter().map(|key| key.expose().as_str()).chain(values).chain(parameters)
     }
 
-    /// Whether its requests have the key, the headers and the query of the other's.
+    /// Whether it is asked with the key, headers, query and certificates of the other.
     #[must_use]
     pub fn identifies_as(&self, other: &Self) -> bool {
-        let sent = |target: &Self| (target.key_header, target.base.query.clone());
-        self.key == other.key && self.headers == other.headers && sent(self) == sent(other)
+        self.key == other.key
+            && self.key_header == other.key_header
+            && self.headers == other.headers
+            && self.base.query == other.base.query
+            && self.client_certificate == other.client_certificate
+            && self.ca_file == other.ca_file
     }
 
     /// Whether anything authorizes its requests.
