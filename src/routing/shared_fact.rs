@@ -69,7 +69,12 @@ impl ProviderHealth {
     pub fn learn(&self, fact: SharedFact, until: Moment, now: Moment) {
         match fact {
             SharedFact::ProviderRest(class) if until > now => self.rest(until, class, now),
-            SharedFact::ProviderRest(_) if is_older(self.rest_began_at(), now) => self.end_rest(),
+            // Another rest may have taken its place here.
+            SharedFact::ProviderRest(class)
+                if self.rest_reason(now) == Some(class) && is_older(self.rest_began_at(), now) =>
+            {
+                self.end_rest();
+            }
             SharedFact::Missing(endpoint) => self.endpoints().learn(endpoint, until, now),
             SharedFact::ProviderRest(_) | SharedFact::Rest | SharedFact::Trip(_) => {}
         }
@@ -195,6 +200,9 @@ mod tests {
         let stats = failed(FailureClass::KeyInvalid);
         stats.provider().learn(fact, Moment::NEVER, NOW + Duration::from_millis(500));
         assert_ne!(stats.admission(ENDPOINT, NOW), Admission::Open);
+        let other = SharedFact::ProviderRest(FailureClass::QuotaExhausted);
+        stats.provider().learn(other, Moment::NEVER, later);
+        assert_ne!(stats.admission(ENDPOINT, later), Admission::Open, "another rest has ended");
         stats.provider().learn(fact, Moment::NEVER, later);
         assert_eq!(stats.admission(ENDPOINT, later), Admission::Open);
     }
