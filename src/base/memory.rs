@@ -6,8 +6,10 @@ use std::hint::black_box;
 /// (`mi_option_generic_collect`).
 const ALLOCATIONS_PER_COLLECTION: usize = 10_000;
 
-/// The second gives back the pages that the first has found empty: the allocator keeps a page for a moment.
-const LOOKS: u32 = 2;
+/// Looks of an idle thread. The second gives back the pages that the first has found empty, because the
+/// allocator keeps a page for a moment; the later ones those with values that other threads free, as the
+/// ledger does once it has been idle for some seconds.
+const LOOKS: u32 = 12;
 
 /// Gives memory back when a thread becomes idle.
 #[derive(Debug, Default)]
@@ -45,8 +47,8 @@ mod tests {
     #[test]
     fn an_idle_thread_gives_memory_back_after_busy_times_alone() {
         let mut memory = IdleMemory::default();
-        let looks = [false, true, true, false, false, false, false, true, false];
-        let given = looks.map(|is_busy| memory.look(is_busy));
-        assert_eq!(given, [false, false, false, true, true, false, false, false, true]);
+        let mut looks = |is_busy, count| (0..count).filter(|_| memory.look(is_busy)).count() as u32;
+        assert_eq!([looks(false, 20), looks(true, 2), looks(false, 5)], [0, 0, 5]);
+        assert_eq!([looks(true, 1), looks(false, 20), looks(false, 20)], [0, LOOKS, 0]);
     }
 }
