@@ -20,7 +20,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::key::AnswerKey;
-use crate::base::{Fault, HeaderFields};
+use crate::base::{Fault, HeaderFields, Side};
 
 /// Bytes of a block in which frames are kept, so that a small frame takes no allocation of its own.
 const BLOCK: usize = 16 * 1024;
@@ -109,6 +109,8 @@ pub struct FlightFollower {
     taken: usize,
     /// The fault by which the gateway ends it.
     ended_by: Option<Fault>,
+    /// Of the request for which the provider is asked.
+    is_leaders: bool,
 }
 
 /// The result of reading one frame.
@@ -189,7 +191,9 @@ impl FlightLeader {
     /// A follower of this flight, for the leader's own client.
     #[must_use]
     pub fn follow(&self) -> FlightFollower {
-        FlightFollower::of(&self.flight)
+        let mut own = FlightFollower::of(&self.flight);
+        own.is_leaders = true;
+        own
     }
 
     /// Adds a frame, and the end with it if it is the last one. The bytes are copied.
@@ -291,7 +295,14 @@ impl FlightFollower {
         let mut state = flight.state();
         state.followers += 1;
         state.next_follower += 1;
-        Self { flight: Arc::clone(flight), id: state.next_follower, next: 0, taken: 0, ended_by: None }
+        Self {
+            flight: Arc::clone(flight),
+            id: state.next_follower,
+            next: 0,
+            taken: 0,
+            ended_by: None,
+            is_leaders: false,
+        }
     }
 
     /// The head of the answer. `None`: there is no answer to share, or its first frames were removed.
@@ -348,7 +359,8 @@ impl Drop for FlightFollower {
         let mut state = self.flight.state();
         state.waiting.remove(&self.id);
         state.followers -= 1;
-        state.left_by = self.ended_by.take();
+        // A client's fault is that of its own request alone.
+        state.left_by = self.ended_by.take().filter(|fault| self.is_leaders || fault.side != Side::Client);
         let driver = if state.followers == 0 { state.driver.take() } else { None };
         drop(state);
         driver.into_iter().for_each(Waker::wake);
@@ -360,6 +372,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::base::{FaultKind, Sent, Stage};
 
     fn key() -> AnswerKey {
         AnswerKey([7; 32])
@@ -474,5 +487,22 @@ mod tests {
         drop(leader);
         assert!(matches!(follower.poll_head(&cx), Poll::Ready(None)));
         assert_eq!(registry.count(), 0);
+    }
+
+    #[test]
+    fn the_last_follower_leaves_its_fault_unless_that_is_another_clients() {
+        let fault = |side| Fault { side, stage: Stage::Body, kind: FaultKind::Gone, sent: Sent::Some };
+        for (side, is_leaders, is_left) in
+            [(Side::Client, true, true), (Side::Client, false, false), (Side::Gateway, false, true)]
+        {
+            let registry = FlightRegistry::default();
+            let leader = begun(&registry, 100);
+            let (own, other) = (leader.follow(), follower(&registry));
+            let (first, mut last) = if is_leaders { (other, own) } else { (own, other) };
+            drop(first);
+            last.note_end(fault(side));
+            drop(last);
+            assert_eq!(leader.left_by().is_some(), is_left, "{side:?} {is_leaders}");
+        }
     }
 }

@@ -258,6 +258,9 @@ impl<S: FrameSource> Stream<S> {
                 self.ready = source.mask_error(std::mem::take(&mut self.ready));
             }
         }
+        if ends_answer {
+            self.flush_coalesce();
+        }
         if !self.ready.is_empty() {
             self.timer.read(now);
         }

@@ -15,7 +15,7 @@ use crate::{
         TtlMap,
         ttl_map::{CacheHits, Timed},
     },
-    upstream::Target,
+    upstream::{ClientCertificate, KeyHeader, Target},
 };
 
 mod file;
@@ -128,8 +128,8 @@ fn entries<T: Clone>(map: &TtlMap<T>) -> SavedEntries<T> {
     map.values().map(|(name, entry)| (name.into(), entry.clone())).collect()
 }
 
-/// A provider's name in the file. With another address, query, key or header it is another provider, because
-/// results of the old one do not hold for it.
+/// A provider's name in the file. With another address, query, key, header or certificate file it is another
+/// provider, because results of the old one do not hold for it ([`Target::identifies_as`]).
 pub(super) fn identity(target: &Target) -> String {
     let mut digest = Sha256::new();
     let base = target.base.to_string();
@@ -143,9 +143,22 @@ pub(super) fn identity(target: &Target) -> String {
             digest.update(part);
         }
     }
+    let mut add = |tag: &[u8], part: &[u8]| {
+        digest.update(tag);
+        digest.update(part);
+    };
     if let Some(query) = &target.base.query {
-        digest.update(b"?");
-        digest.update(query.expose().as_bytes());
+        add(b"?", query.expose().as_bytes());
+    }
+    if target.key_header != KeyHeader::default() {
+        add(b"\0key ", format!("{:?}", target.key_header).as_bytes());
+    }
+    if let Some(ClientCertificate { certificate, key }) = &target.client_certificate {
+        add(b"\0certificate ", certificate.as_os_str().as_encoded_bytes());
+        add(b"\0of ", key.as_os_str().as_encoded_bytes());
+    }
+    if let Some(file) = &target.ca_file {
+        add(b"\0ca ", file.as_os_str().as_encoded_bytes());
     }
     let short: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{short}", target.name)
@@ -203,6 +216,20 @@ mod tests {
         assert_eq!(one, identity(&target("http://h/v1/", "sk-very-secret")));
         assert_ne!(one, identity(&target("http://h/antigravity/v1", "sk-very-secret")), "S3.12");
         assert_ne!(one, identity(&target("http://h/v1", "sk-other")));
+        assert_ne!(one, identity(&target("http://h/v1?tenant=a", "sk-very-secret")));
+        let plain = || target("http://h/v1", "sk-very-secret");
+        let shown = |file: &str| ClientCertificate { certificate: file.into(), key: file.into() };
+        let others = [
+            Target { key_header: KeyHeader::ApiKey, ..plain() },
+            Target { ca_file: Some("a".into()), ..plain() },
+            Target { client_certificate: Some(shown("a")), ..plain() },
+            Target { client_certificate: Some(shown("b")), ..plain() },
+        ];
+        let mut ids: Vec<String> = others.iter().map(identity).collect();
+        ids.sort();
+        ids.dedup();
+        assert!(ids.len() == others.len() && !ids.contains(&one), "{ids:?}");
+        assert!(others.iter().all(|other| !other.identifies_as(&plain())), "as a reload sees it");
         assert!(one.starts_with("p-") && !one.contains("secret"), "{one}");
     }
 }
