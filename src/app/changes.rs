@@ -163,10 +163,14 @@ impl NameChanges {
         let mut gone: Vec<&T> = old.iter().filter(|one| !new.contains(one)).collect();
         let (mut added, mut changed) = (Vec::new(), Vec::new());
         for one in new.iter().filter(|one| !old.contains(one)) {
-            let namesake = gone.iter().position(|old| name(old) == name(one));
-            let list = if namesake.is_some() { &mut changed } else { &mut added };
+            let list = match gone.iter().position(|old| name(old) == name(one)) {
+                Some(namesake) => {
+                    gone.remove(namesake);
+                    &mut changed
+                }
+                None => &mut added,
+            };
             list.push(name(one).to_owned());
-            namesake.map(|at| gone.remove(at));
         }
         Self { added, removed: gone.into_iter().map(|one| name(one).to_owned()).collect(), changed }
     }

@@ -26,7 +26,7 @@ impl CompletionQueue {
     /// The number of waiting completions at which they are sent at once. Where the settlement thread shares a
     /// core with the worker, the worker's streams wait for a batch, so a large one costs latency; a small one
     /// costs a wake-up for fewer requests.
-    pub(super) const BATCH_SIZE: usize = 64;
+    pub const BATCH_SIZE: usize = 64;
 
     pub(super) fn push(&self, completed: Completed) {
         let mut waiting = self.waiting.borrow_mut();

@@ -25,6 +25,8 @@ use crate::{base::IdleMemory, database::RowBatch};
 const MAX_RECORD_ROWS: usize = 2000;
 /// Between two searches for spools that ended processes left behind.
 const ADOPT_INTERVAL: Duration = Duration::from_secs(5);
+/// Rows at once that leave behind memory worth half a millisecond of the thread.
+const BUSY_ROWS: usize = 500;
 /// Between two looks at the room that rows need.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -267,6 +269,7 @@ impl Buffer {
     /// times stay otherwise, because pages that are given back and taken again cost more than the rows in
     /// them.
     pub(super) fn trim(&mut self, is_idle: bool) {
+        let is_busy = self.needed >= BUSY_ROWS;
         let now = Instant::now();
         if is_idle || now >= self.trim_at {
             self.trim_at = now + TRIM_INTERVAL;
@@ -276,7 +279,9 @@ impl Buffer {
             Arc::make_mut(&mut self.batch).give_back_room(needed);
             self.queue.trim(needed);
         }
-        self.memory.look(!is_idle);
+        if is_busy || is_idle {
+            self.memory.look(is_busy);
+        }
     }
 
     /// Puts all held rows and the batch into the spool: the database is down.

@@ -104,7 +104,9 @@ impl<C: SettlementConfig> Settlement<C> {
         loop {
             match batches.recv_timeout(METER_INTERVAL) {
                 Ok(batch) => {
-                    memory.look(true);
+                    if batch.len() >= CompletionQueue::BATCH_SIZE {
+                        memory.look(true);
+                    }
                     self.enter(batch, &mut making, &mut unknown);
                 }
                 Err(RecvTimeoutError::Timeout) => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    client::{Call, Raw, Version},
+    client::{Answer, Call, Client, Raw, Version},
     gateway::{Gateway, Plan},
     journal,
     upstream::{
@@ -36,6 +36,20 @@ fn gated(gate: &Gate, rest: impl Into<Bytes>) -> Vec<Step> {
 
 fn rest() -> Bytes {
     [last_delta("two"), usage(), DONE.into()].concat().into()
+}
+
+/// Three clients of one stream, each with its first event, and the requests' ids.
+async fn three_sharing(gateway: &Gateway) -> Vec<(Client, Answer, String)> {
+    let mut sharing = Vec::new();
+    for version in [Version::H1, Version::H1, Version::H2] {
+        let mut client = gateway.client(version).await;
+        let call = Call::stream();
+        let id = call.id();
+        let mut answer = client.send(call).await;
+        answer.piece().await;
+        sharing.push((client, answer, id));
+    }
+    sharing
 }
 
 #[tokio::test]
@@ -274,29 +288,18 @@ async fn an_error_event_is_the_outcome_of_all() {
     let error = "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\"}}\n\n";
     let upstream = Upstream::always(Speaks::H1, gated(&gate, error));
     let gateway = plan(&upstream).start().await;
-    let (mut clients, mut answers, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-    for version in [Version::H1, Version::H1, Version::H2] {
-        let mut client = gateway.client(version).await;
-        let call = Call::stream();
-        ids.push(call.id());
-        let mut answer = client.send(call).await;
-        answer.piece().await;
-        clients.push(client);
-        answers.push(answer);
-    }
+    let sharing = three_sharing(&gateway).await;
     gate.open();
-    for answer in answers {
+    for (client, answer, id) in sharing {
         assert_eq!(answer.collect().await.bytes(), error);
+        assert_eq!(journal::closing(&id).await["code"], "upstream_error");
+        drop(client);
     }
-    for id in &ids {
-        assert_eq!(journal::closing(id).await["code"], "upstream_error");
-    }
-    drop(clients);
     gateway.stop().await;
 }
 
-/// A client of HTTP/1.0 cannot see that a body breaks off, so it gets the event, also where the client for
-/// whom the provider is asked does not.
+/// A client of HTTP/1.0 cannot see that a body breaks off, so it gets the event, also where the client of the
+/// request that pays gets none.
 #[tokio::test]
 async fn each_client_of_a_broken_stream_gets_the_event_that_it_needs() {
     let gate = Gate::new();
@@ -335,19 +338,12 @@ async fn a_stream_that_breaks_off_breaks_off_for_all() {
     steps.push(Step::Reset);
     let upstream = Upstream::always(Speaks::H1, steps);
     let gateway = plan(&upstream).start().await;
-    let (mut clients, mut answers) = (Vec::new(), Vec::new());
-    for version in [Version::H1, Version::H1, Version::H2] {
-        let mut client = gateway.client(version).await;
-        let mut answer = client.send(Call::stream()).await;
-        answer.piece().await;
-        clients.push(client);
-        answers.push(answer);
-    }
+    let sharing = three_sharing(&gateway).await;
     gate.open();
-    for answer in answers {
+    for (client, answer, _) in sharing {
         assert!(!answer.collect().await.complete);
+        drop(client);
     }
-    drop(clients);
     gateway.stop().await;
 }
 

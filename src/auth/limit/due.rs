@@ -71,7 +71,7 @@ impl LimitMeter {
             let is_empty = now < share.empty_until[flow].load(Acquire);
             let runs_out = is_used && left < held / 3 && !is_empty;
             let ends = is_used && now + RENEWAL_LEAD_MS >= until;
-            // At its end the store counts a grant as used, until it is told.
+            // At its end the store counts a grant as used, until a report says how much was.
             let is_over = held > 0 && now >= until;
             if runs_out || ends || is_over {
                 return true;
