@@ -71,7 +71,7 @@ pub struct FlightHead {
 pub enum FlightEnd {
     /// It is whole, and has so many tokens.
     Complete(u64),
-    /// All of it has come, and it says that it failed.
+    /// All of it has come, and it is a failure: an error event, or no content.
     Failed(Fault),
     /// `is_shown`: the last frame is an error event for it.
     Broken { fault: Fault, is_shown: bool },
