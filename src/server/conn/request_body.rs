@@ -68,8 +68,8 @@ impl Body for RequestBody {
     }
 }
 
-/// hyper's error is of one kind for all that may happen to a body over HTTP/2; its source, an error of h2, has
-/// the reason. The client has left if its connection broke or it reset the stream.
+/// hyper's error is of one kind for all that may happen to a body over HTTP/2; its source, an error of h2,
+/// has the reason. The client has left if its connection broke or it reset the stream.
 fn body_error(error: hyper::Error) -> io::Error {
     let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     let has_left = source.is_some_and(|source| source.is_io() || source.is_reset() && source.is_remote());
