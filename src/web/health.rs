@@ -37,13 +37,11 @@ pub(super) fn page(snapshot: &Snapshot, detail: &DetailScope, instance: &Instanc
 /// S2.8. A provider without any contact so far counts as healthy.
 fn health(snapshot: &Snapshot) -> Value {
     let now = Moment::now();
-    let healthy = snapshot.providers.iter().filter(|provider| is_healthy(provider, now)).count();
-    let total = snapshot.providers.len();
-    let providers: serde_json::Map<String, Value> = snapshot
-        .providers
-        .iter()
-        .map(|provider| (provider.target.name.to_string(), is_healthy(provider, now).into()))
-        .collect();
+    // One look at each provider: two could differ, and the count would then contradict the list.
+    let states: Vec<_> = snapshot.providers.iter().map(|one| (one, is_healthy(one, now))).collect();
+    let (healthy, total) = (states.iter().filter(|(_, healthy)| *healthy).count(), states.len());
+    let providers: serde_json::Map<String, Value> =
+        states.into_iter().map(|(one, healthy)| (one.target.name.to_string(), healthy.into())).collect();
     let status = match healthy {
         _ if healthy == total => "healthy",
         0 => "unhealthy",
