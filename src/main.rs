@@ -4,11 +4,12 @@
 use std::process::ExitCode;
 
 use thalweg::cli;
+use thalweg_allocator::Mimalloc;
 
 /// A gateway makes small, short-lived allocations on many threads; mimalloc serves them without a shared
 /// lock.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Mimalloc = Mimalloc;
 
 fn main() -> ExitCode {
     cli::run(cli::Args::parse_line()).unwrap_or_else(|failure| cli::report(&*failure))

@@ -4,9 +4,11 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     sync::Arc,
 };
+
+use super::rng::Rng;
 
 /// The longest accepted id of a client, in bytes.
 pub const MAX_LEN: usize = 128;
@@ -48,16 +50,18 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Makes ids that do not repeat and cannot be derived from each other: a counter under two keyed hashes.
+/// Makes ids that do not repeat and cannot be derived from each other: a keyed hash of a counter, and a
+/// number that comes once in the generator's period.
 #[derive(Debug)]
 pub struct IdSource {
-    keys: [RandomState; 2],
+    key: RandomState,
+    rng: Rng,
     next: u64,
 }
 
 impl Default for IdSource {
     fn default() -> Self {
-        Self { keys: [RandomState::new(), RandomState::new()], next: 0 }
+        Self { key: RandomState::new(), rng: Rng::random(), next: 0 }
     }
 }
 
@@ -66,10 +70,9 @@ impl IdSource {
         self.next += 1;
         let mut text = [0; 36];
         text[..4].copy_from_slice(b"req_");
-        for (key, digits) in self.keys.iter().zip(text[4..].as_chunks_mut().0) {
-            let mut hasher = key.build_hasher();
-            hasher.write_u64(self.next);
-            *digits = hexadecimal(hasher.finish());
+        let halves = [self.key.hash_one(self.next), self.rng.roll()];
+        for (half, digits) in halves.into_iter().zip(text[4..].as_chunks_mut().0) {
+            *digits = hexadecimal(half);
         }
         RequestId(std::str::from_utf8(&text).unwrap_or_default().into())
     }

@@ -15,7 +15,8 @@ use super::{
 /// another takes 0.1 ms.
 const BATCHES_PER_FORM: u32 = 1000;
 /// The most rows of a statement on SQLite, and the most values that all its rows bind. Each statement is a
-/// turn of the driver's thread; a large one takes memory for as long as it is prepared.
+/// turn of the driver's thread, which takes as long as a hundred places without a row, so the last rows go
+/// into one statement that has room for them. A large one takes memory for as long as it is prepared.
 const MAX_ROWS: usize = 256;
 const MAX_VALUES: usize = 2048;
 /// Each size of statement is so much smaller than the one before; the last has one row.
@@ -97,8 +98,8 @@ impl RowInsert {
         read.extend((1..=differing.len()).map(|at| format!("d.column{at}")));
         let sqlite = sizes(differing.len()).map(|size| {
             let rows = vec![row(differing.len()); size].join(",");
-            // Without WHERE the parser takes ON for a part of the join.
-            let from = format!("FROM (VALUES {rows}) d WHERE true");
+            // Places that are left over have no key.
+            let from = format!("FROM (VALUES {rows}) d WHERE d.column1 IS NOT NULL");
             (size, format!("{into} SELECT {} {from} {conflict}", read.join(", ")).into())
         });
         let sqlite = sqlite.collect();
@@ -141,14 +142,15 @@ impl Connection {
         match &mut self.driver {
             DriverConnection::Sqlite(connection) => {
                 let (mut from, mut changed) = (0, 0);
-                for (size, sql) in &form.sqlite {
-                    while from + size <= rows.len() {
-                        // A pointer to the text is copied, not the text.
-                        let sql = AssertSqlSafe(Arc::clone(sql));
-                        let part = from..from + size;
-                        changed += sqlite::insert(&mut *connection, sql, &form.columns, rows, part).await?;
-                        from += size;
-                    }
+                while from < rows.len() {
+                    let left = rows.len() - from;
+                    let fitting = form.sqlite.iter().rfind(|(size, _)| left <= *size);
+                    let Some((size, sql)) = fitting.or_else(|| form.sqlite.first()) else { break };
+                    let part = from..rows.len().min(from + size);
+                    from = part.end;
+                    // A pointer to the text is copied, not the text.
+                    let sql = AssertSqlSafe(Arc::clone(sql));
+                    changed += sqlite::insert(&mut *connection, sql, &form.columns, rows, part).await?;
                 }
                 Ok(changed)
             }

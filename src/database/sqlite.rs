@@ -76,7 +76,7 @@ pub(super) fn create(file: &Path) {
     let _ = options.open(file);
 }
 
-/// Inserts as many rows as the statement has places for.
+/// Inserts rows, at most as many as the statement has places for: the driver leaves the other places NULL.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
     sql: impl SqlSafeStr,
