@@ -29,6 +29,10 @@ impl Handler for SiteHandler {
     fn refuse(&self, reason: RefusalReason, path: Option<&str>) -> Bytes {
         refusal(reason).body(path.map_or(Dialect::ChatCompletions, dialect_of))
     }
+
+    fn end(&self) {
+        self.0.end();
+    }
 }
 
 /// The error for a request that the server refuses itself. Without a path its format is OpenAI's.

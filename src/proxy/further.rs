@@ -11,7 +11,7 @@
 mod fields;
 mod token_count;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, pin::pin, sync::Arc};
 
 use http::Method;
 use tokio::time::{Instant, timeout};
@@ -78,7 +78,10 @@ impl Gateway {
     ) -> HandlerResponse<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        let outcome = self.ask_providers(&mut call, &snapshot, head, body, addressed).await;
+        let outcome = {
+            let answering = pin!(self.ask_providers(&mut call, &snapshot, head, body, addressed));
+            self.unless_ended(answering).await
+        };
         self.finish(call, &snapshot, head, outcome)
     }
 

@@ -1,7 +1,12 @@
 //! The life of a completion request, from first line to last: key, body, envelope, limits, plan, attempts,
 //! commit. Each step may end it with a refusal; the record of the request is written on the way.
 
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
 use tokio::time::Instant;
 
@@ -66,7 +71,8 @@ impl Gateway {
                 Ok((principal, shown)) => {
                     let owner = (principal, Some(shown));
                     // In its place, because an `await` of the future itself would copy it.
-                    pin!(self.answer(&mut call, &snapshot, owner, head, body, addressed)).await
+                    let answering = pin!(self.answer(&mut call, &snapshot, owner, head, body, addressed));
+                    self.unless_ended(answering).await
                 }
                 Err(refusal) => Err(refusal),
             };
@@ -94,6 +100,22 @@ impl Gateway {
         let owner = (principal, None);
         let outcome = self.answer(&mut call, &snapshot, owner, head, body, addressed).await;
         self.finish(call, &snapshot, head, outcome)
+    }
+
+    /// The outcome of `answering`; a refusal if there is none when the drain's time is over.
+    pub(super) async fn unless_ended<T>(
+        &self,
+        mut answering: Pin<&mut impl Future<Output = Result<T, Box<Refusal>>>>,
+    ) -> Result<T, Box<Refusal>> {
+        poll_fn(|cx| {
+            let polled = answering.as_mut().poll(cx);
+            if polled.is_pending() && self.has_ended.get() {
+                let message = "the gateway is shutting down, and had no answer yet";
+                return Poll::Ready(Err(Refusal::gateway(503, "shutting_down", message)));
+            }
+            polled
+        })
+        .await
     }
 
     /// The response to a request with this outcome.

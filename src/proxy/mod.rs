@@ -31,7 +31,14 @@
 //! - [`fault`]: the error that a client is given
 //! - [`snapshot`]: the configuration that a request is served by
 
-use std::{cell::RefCell, fmt, future::Future, net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    future::Future,
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 
@@ -117,6 +124,8 @@ pub struct Gateway {
     /// Shared by all workers.
     bodies: BodyMemory,
     background: BackgroundCharges,
+    /// The drain's time is over.
+    has_ended: Rc<Cell<bool>>,
 }
 
 impl fmt::Debug for Gateway {
@@ -153,7 +162,13 @@ impl Gateway {
             detached,
             bodies,
             background,
+            has_ended: Rc::default(),
         }
+    }
+
+    /// The drain's time is over: requests that are polled from now on and have no answer are refused.
+    pub fn end(&self) {
+        self.has_ended.set(true);
     }
 
     /// Counts a stream that begins by the snapshot of this generation.

@@ -25,4 +25,8 @@ pub trait Handler: Clone + 'static {
     /// The JSON body of a response that the server gives without [`Handler::handle`]. `path`: that of the
     /// request; `None`: it is not known.
     fn refuse(&self, reason: RefusalReason, path: Option<&str>) -> Bytes;
+
+    /// The drain's time is over: responses that are still to come are polled once more, and come now or
+    /// never.
+    fn end(&self) {}
 }

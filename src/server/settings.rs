@@ -50,8 +50,8 @@ pub struct ServerLimits {
     /// From SIGTERM to the start of the drain: everything is served while `/readyz` denies readiness, so that
     /// balancers choose another process first.
     pub shutdown_delay: Duration,
-    /// From the end of `shutdown_delay` to the end of the last stream; the rest are cut, `shutting_down` in
-    /// the log.
+    /// From the end of `shutdown_delay` to the end of the last request; the rest are refused or cut, with
+    /// `shutting_down`.
     pub drain: Duration,
 }
 

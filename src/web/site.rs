@@ -88,6 +88,11 @@ impl Site {
         Self { gateway, parts }
     }
 
+    /// The drain's time is over.
+    pub fn end(&self) {
+        self.gateway.end();
+    }
+
     /// Answers one request. If the future is dropped before the head, or the body after it, the request
     /// completes as one that its client left.
     #[expect(

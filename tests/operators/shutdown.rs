@@ -141,6 +141,39 @@ async fn a_stream_that_outlasts_the_drain_breaks_off() {
     in_time(stopping).await.expect("a stop in time").unwrap();
 }
 
+/// A request that the drain leaves without an answer is refused, in its client's dialect, and not booked as
+/// one whose client left (G11).
+#[tokio::test]
+async fn a_request_that_outlasts_the_drain_is_refused() {
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    for version in Version::BOTH {
+        let tokens = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+        for call in [Call::whole(), Call::stream(), Call::post("/v1/moderations", tokens)] {
+            let plan = Plan::to(&[&upstream]).with(|settings| {
+                settings.limits.drain = Duration::from_millis(50);
+            });
+            let gateway = plan.start().await;
+            let mut client = gateway.client(version).await;
+            let id = call.id();
+            let pending = client.send(call);
+            let stopping = async {
+                gateway.until("the request", |now| now.requests == 1).await;
+                in_time(gateway.stop_now()).await.expect("a stop in time");
+            };
+            let (answer, ()) = tokio::join!(pending, stopping);
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("x-should-retry")),
+                (503, "true"),
+                "{version:?}"
+            );
+            let text = answer.collect().await.text();
+            assert!(text.contains("\"code\":\"shutting_down\""), "{text}");
+            let line = journal::closing(&id).await;
+            assert_eq!((&line["code"], &line["status"]), (&json!("shutting_down"), &json!(503)), "{line}");
+        }
+    }
+}
+
 /// A client that does not read does not delay the stop (G11).
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_after_the_drain() {

@@ -124,6 +124,7 @@ impl<H: Handler> Server<H> {
             }
         };
         if timeout(self.options.limits.load().drain, sweeping).await.is_err() {
+            self.handler.end();
             self.table.end_all();
             // A client that does not read is not waited for.
             if timeout(END_TIMEOUT, self.table.emptied()).await.is_err() {
