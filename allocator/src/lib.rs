@@ -1,8 +1,9 @@
 //! mimalloc as the allocator of the process. A crate of its own, because an allocator needs `unsafe`.
 //!
-//! The `mimalloc` crate (0.1.52) asks for an aligned block each time. mimalloc 3 takes its short way to one
-//! only where the block's size is a power of two; for other sizes it allocates more than it is asked for, by
-//! a way of some 150 instructions. The plain call gives the alignment that C's types need without that.
+//! The `mimalloc` crate (0.1.52) asks for an aligned block each time. mimalloc 3 finds one of a size that is
+//! no power of two only among blocks that a plain allocation has left; else it goes a way of some 150
+//! instructions to a block of the next size. The plain call gives the alignment that C's types need without
+//! that.
 
 use std::alloc::{GlobalAlloc, Layout};
 

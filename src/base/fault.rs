@@ -91,6 +91,18 @@ pub enum Sent {
     Some,
 }
 
+impl Sent {
+    /// What is known of a request that ended at `stage`.
+    #[must_use]
+    pub const fn before(stage: Stage) -> Self {
+        match stage {
+            Stage::Intake | Stage::Pool | Stage::Connect => Self::Nothing,
+            Stage::Send | Stage::Head | Stage::FirstToken => Self::Unknown,
+            Stage::Body => Self::Some,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
 pub struct Fault {

@@ -67,6 +67,15 @@ impl Refusal {
         refusal
     }
 
+    /// The drain's time was over when the request had come so far.
+    pub(super) fn shutting_down(stage: Stage) -> Box<Self> {
+        const CODE: &str = "shutting_down";
+        let mut refusal = Self::gateway(503, CODE, "the gateway is shutting down, and had no answer yet");
+        refusal.fault =
+            Fault { side: Side::Gateway, stage, kind: FaultKind::Refused(CODE), sent: Sent::before(stage) };
+        refusal
+    }
+
     /// No provider can serve the requested model (S3.8).
     #[must_use]
     pub fn no_plan(none: &NoPlan, model: &str) -> Box<Self> {

@@ -78,10 +78,11 @@ impl Gateway {
     ) -> HandlerResponse<Body> {
         let snapshot = self.snapshot.load_full();
         self.trace(&mut call, head);
-        let outcome = {
+        let answered = {
             let answering = pin!(self.ask_providers(&mut call, &snapshot, head, body, addressed));
             self.unless_ended(answering).await
         };
+        let outcome = answered.unwrap_or_else(|| Err(Refusal::shutting_down(call.completion.stage().get())));
         self.finish(call, &snapshot, head, outcome)
     }
 
@@ -126,6 +127,7 @@ impl Gateway {
         }
         let estimate = if endpoint.is_free() { TokenEstimate::default() } else { fields.estimate(body) };
         admission::lease(call, snapshot, principal, model, estimate).await?;
+        self.check_ended()?;
         tracing::debug!(id = %call.id, path = endpoint.path(), model, "request");
 
         let maker = match &fields {

@@ -71,8 +71,11 @@ impl Gateway {
                 Ok((principal, shown)) => {
                     let owner = (principal, Some(shown));
                     // In its place, because an `await` of the future itself would copy it.
-                    let answering = pin!(self.answer(&mut call, &snapshot, owner, head, body, addressed));
-                    self.unless_ended(answering).await
+                    let answered = {
+                        let answering = pin!(self.answer(&mut call, &snapshot, owner, head, body, addressed));
+                        self.unless_ended(answering).await
+                    };
+                    answered.unwrap_or_else(|| Err(Refusal::shutting_down(call.completion.stage().get())))
                 }
                 Err(refusal) => Err(refusal),
             };
@@ -102,18 +105,14 @@ impl Gateway {
         self.finish(call, &snapshot, head, outcome)
     }
 
-    /// The outcome of `answering`; a refusal if there is none when the drain's time is over.
+    /// The outcome of `answering`. `None`: there is none when the drain's time is over.
     pub(super) async fn unless_ended<T>(
         &self,
-        mut answering: Pin<&mut impl Future<Output = Result<T, Box<Refusal>>>>,
-    ) -> Result<T, Box<Refusal>> {
-        poll_fn(|cx| {
-            let polled = answering.as_mut().poll(cx);
-            if polled.is_pending() && self.has_ended.get() {
-                let message = "the gateway is shutting down, and had no answer yet";
-                return Poll::Ready(Err(Refusal::gateway(503, "shutting_down", message)));
-            }
-            polled
+        mut answering: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
+        poll_fn(|cx| match answering.as_mut().poll(cx) {
+            Poll::Pending if self.has_ended.get() => Poll::Ready(None),
+            polled => polled.map(Some),
         })
         .await
     }
@@ -218,6 +217,7 @@ impl Gateway {
                 }
             }
             admission::grant(call, snapshot, principal, (body, &envelope), &plan).await?;
+            self.check_ended()?;
             tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
             let began = Instant::now();
             let now = Moment::at(began.into_std());

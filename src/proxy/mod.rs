@@ -43,7 +43,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::{
-    base::{RequestHead, Rng, id::IdSource},
+    base::{RequestHead, Rng, Stage, id::IdSource},
     exchange::{BackgroundCharges, CompletionQueue, RequestRoute},
     relay::DetachedStreams,
     telemetry::{Gauge, GaugeGuard, WorkerGauges},
@@ -169,6 +169,11 @@ impl Gateway {
     /// The drain's time is over: requests that are polled from now on and have no answer are refused.
     pub fn end(&self) {
         self.has_ended.set(true);
+    }
+
+    /// No provider is asked for a client that cannot wait for it.
+    fn check_ended(&self) -> Result<(), Box<Refusal>> {
+        if self.has_ended.get() { Err(Refusal::shutting_down(Stage::Intake)) } else { Ok(()) }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.

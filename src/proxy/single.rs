@@ -5,7 +5,7 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Fault, HandlerResponse, HeaderFields, RequestHead, RequestId},
+    base::{Endpoint, Fault, HandlerResponse, HeaderFields, RequestHead, RequestId, Stage},
     exchange::{ClientInfo, RequestRoute},
     wire::{ModelUse, envelope},
 };
@@ -113,7 +113,8 @@ impl Gateway {
         body: impl Incoming,
     ) -> Result<ReadBody, Box<Refusal>> {
         let memory = (&self.bodies, &principal.id);
-        intake::read(body, &head.headers, self.snapshot.load().intake, memory).await
+        let intake = self.snapshot.load().intake;
+        self.read_unless_ended(intake::read(body, &head.headers, intake, memory)).await
     }
 
     /// Reads a short body, whose sender has not shown a key yet.
@@ -131,7 +132,16 @@ impl Gateway {
             body_timeout: intake.body_timeout.min(SHORT_BODY_TIMEOUT),
             ..intake
         };
-        intake::read(body, &head.headers, intake, (&self.bodies, &"pages".into())).await
+        let memory = (&self.bodies, &"pages".into());
+        self.read_unless_ended(intake::read(body, &head.headers, intake, memory)).await
+    }
+
+    async fn read_unless_ended(
+        &self,
+        reading: impl Future<Output = Result<ReadBody, Box<Refusal>>>,
+    ) -> Result<ReadBody, Box<Refusal>> {
+        let read = self.unless_ended(pin!(reading)).await;
+        read.unwrap_or_else(|| Err(Refusal::shutting_down(Stage::Intake)))
     }
 
     /// Asks for one completion that does not stream. A body that asks for a stream is refused.

@@ -28,12 +28,7 @@ impl Deadline {
     /// The fault of a deadline that passed at `stage`.
     #[must_use]
     pub const fn fault(&self, stage: Stage) -> Fault {
-        let sent = match stage {
-            Stage::Intake | Stage::Pool | Stage::Connect => Sent::Nothing,
-            Stage::Send | Stage::Head | Stage::FirstToken => Sent::Unknown,
-            Stage::Body => Sent::Some,
-        };
-        Fault::provider(stage, FaultKind::Timeout(self.kind, self.after), sent)
+        Fault::provider(stage, FaultKind::Timeout(self.kind, self.after), Sent::before(stage))
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::json;
 use thalweg::{app, relay::FaultDisplay, server::Listen};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::reload_process::until;
 use crate::{
@@ -170,8 +171,39 @@ async fn a_request_that_outlasts_the_drain_is_refused() {
             assert!(text.contains("\"code\":\"shutting_down\""), "{text}");
             let line = journal::closing(&id).await;
             assert_eq!((&line["code"], &line["status"]), (&json!("shutting_down"), &json!(503)), "{line}");
+            assert_eq!(line["message"], "failed", "{line}");
         }
     }
+}
+
+/// The same for a request whose client is still sending its body: the answer reaches the client, although the
+/// gateway does not read the rest.
+#[tokio::test]
+async fn an_upload_that_outlasts_the_drain_is_refused() {
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.limits.drain = Duration::from_millis(50));
+    let gateway = plan.start().await;
+    let wire = String::from_utf8(Call::stream().wire()).unwrap();
+    let (head, body) = wire.split_once("\r\n\r\n").unwrap();
+    let longer = format!("content-length: {}", body.len() + 1_000_000);
+    let head = head.replace(&format!("content-length: {}", body.len()), &longer);
+    assert!(head.contains(&longer), "{head}");
+    let mut client = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+    client.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+    gateway.until("the request", |now| now.requests == 1).await;
+    let stopping = tokio::spawn(gateway.stop_now());
+    // The client reads nothing until it has sent more after its request's end.
+    let mut began = [0];
+    client.peek(&mut began).await.unwrap();
+    for _ in 0..3 {
+        client.write_all(&[b'x'; 100]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut answer = String::new();
+    in_time(client.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"code\":\"shutting_down\""), "{answer}");
+    drop(client);
+    in_time(stopping).await.expect("a stop in time").unwrap();
 }
 
 /// A client that does not read does not delay the stop (G11).

@@ -101,7 +101,7 @@ impl<H: Handler> Future for Connection<H> {
                         ResponseEnd::Closed => return Poll::Ready(Ok(())),
                     }
                 }
-                ConnPhase::Close(_) if connection.record.fate() >= ConnFate::End => {
+                ConnPhase::Close(_) if connection.record.fate() == ConnFate::Cut => {
                     return Poll::Ready(Ok(()));
                 }
                 ConnPhase::Close(closing) => return closing.as_mut().poll(cx).map(Ok),
