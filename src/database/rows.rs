@@ -15,8 +15,8 @@ use super::{
 /// another takes 0.1 ms.
 const BATCHES_PER_FORM: u32 = 1000;
 /// The most rows of a statement on SQLite, and the most values that all its rows bind. Each statement is a
-/// turn of the driver's thread, which takes as long as a hundred places without a row, so the last rows go
-/// into one statement that has room for them. A large one takes memory for as long as it is prepared.
+/// turn of the driver's thread, some 10 µs of switches between it and the caller's, so the last rows go into
+/// one statement that has room for them. A large one takes memory for as long as it is prepared.
 const MAX_ROWS: usize = 256;
 const MAX_VALUES: usize = 2048;
 /// Each size of statement is so much smaller than the one before; the last has one row.

@@ -110,9 +110,12 @@ impl Gateway {
         &self,
         mut answering: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
-        poll_fn(|cx| match answering.as_mut().poll(cx) {
-            Poll::Pending if self.has_ended.get() => Poll::Ready(None),
-            polled => polled.map(Some),
+        poll_fn(|cx| {
+            let polled = answering.as_mut().poll(cx);
+            if polled.is_pending() && self.has_ended.get() {
+                return Poll::Ready(None);
+            }
+            polled.map(Some)
         })
         .await
     }
