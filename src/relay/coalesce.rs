@@ -26,7 +26,8 @@ impl Coalesce {
         Self { bytes: BytesMut::new(), due: None, size, delay, timer: None }
     }
 
-    /// Adds complete events that came at `now`; gives all bytes once they have reached the size.
+    /// Adds complete events that came at `now`; gives all bytes once they have reached the size. A CR at the
+    /// end of CRLF lines waits for its LF, which would come at the start of the next bytes.
     pub(super) fn push(&mut self, events: &ByteList, now: Instant) -> Option<Bytes> {
         if events.is_empty() {
             return None;
@@ -35,7 +36,7 @@ impl Coalesce {
         for bytes in events.iter() {
             self.bytes.extend_from_slice(bytes);
         }
-        (self.bytes.len() >= self.size).then(|| self.rest())
+        (self.bytes.len() >= self.size && !self.bytes.ends_with(b"\n\r")).then(|| self.rest())
     }
 
     /// Ready with all bytes when the delay is over.
@@ -77,5 +78,17 @@ mod tests {
         coalesce.push(&events("h\n\n"), Instant::now());
         assert_eq!(poll_fn(|cx| coalesce.poll_due(cx)).await, "h\n\n");
         assert_eq!((start.elapsed(), coalesce.rest().len()), (Duration::from_millis(100), 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn line_ends_stay_whole() {
+        let now = Instant::now();
+        let mut coalesce = Coalesce::new(3, Duration::from_millis(50));
+        assert_eq!(coalesce.push(&events("a\r\n\r"), now), None);
+        assert_eq!(coalesce.push(&events("\nb\r\n\r\n"), now).unwrap(), "a\r\n\r\nb\r\n\r\n");
+        assert_eq!(coalesce.push(&events("c\r\r"), now).unwrap(), "c\r\r");
+        coalesce.push(&events("d\r\n\r"), now);
+        assert_eq!(poll_fn(|cx| coalesce.poll_due(cx)).await, "d\r\n\r");
+        assert_eq!(now.elapsed(), Duration::from_millis(50));
     }
 }

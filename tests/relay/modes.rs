@@ -148,14 +148,14 @@ fn ends_event(text: &[u8]) -> bool {
 
 const ASKED: &str = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
 
-/// Every stream in turn, split every 700 bytes.
-fn cut_anywhere(speaks: Speaks) -> Upstream {
+/// Every stream in turn, split every `size` bytes.
+fn cut_anywhere(speaks: Speaks, size: usize) -> Upstream {
     let streams: Vec<_> = transcripts::streams().collect();
     Upstream::by(speaks, move |number, _| {
         let transcript = streams[number];
         let headers = transcript.headers.clone();
         let mut steps = vec![Step::Head { status: transcript.status, headers, framing: Framing::Chunked }];
-        let cut = transcript.body.chunks(700).map(|piece| Step::Body(Bytes::copy_from_slice(piece)));
+        let cut = transcript.body.chunks(size).map(|piece| Step::Body(Bytes::copy_from_slice(piece)));
         steps.extend(cut);
         steps.push(Step::End);
         steps
@@ -166,7 +166,7 @@ fn cut_anywhere(speaks: Speaks) -> Upstream {
 #[tokio::test]
 async fn buffered_streams_keep_their_bytes() {
     for (speaks, version) in PAIRS {
-        let upstream = cut_anywhere(speaks);
+        let upstream = cut_anywhere(speaks, 700);
         let gateway = Plan::to(&[&upstream]).with(buffered(1024, Duration::from_secs(5))).start().await;
         let mut client = gateway.client(version).await;
         for transcript in transcripts::streams() {
@@ -181,21 +181,25 @@ async fn buffered_streams_keep_their_bytes() {
 }
 
 /// S0.5, R5: in buffered mode a stream is split at the ends of events only, and each event arrives whole.
+/// Some of the sizes cut a recorded stream within the CRLF that ends an event.
 #[tokio::test]
 async fn buffered_streams_keep_their_events() {
-    for speaks in [Speaks::H1, Speaks::H2] {
-        let upstream = cut_anywhere(speaks);
+    for (speaks, size) in [(Speaks::H1, 700), (Speaks::H1, 119), (Speaks::H2, 700), (Speaks::H2, 119)] {
+        let upstream = cut_anywhere(speaks, size);
         let gateway = Plan::to(&[&upstream]).with(buffered(1024, Duration::from_secs(5))).start().await;
         let mut client = gateway.raw().await;
         for transcript in transcripts::streams() {
-            let name = &transcript.name;
+            let (name, body) = (&transcript.name, &transcript.body);
             client.send(Call::post("/v1/chat/completions", ASKED).wire()).await;
             client.head().await;
             let chunks = client.chunks().await;
-            assert_eq!(chunks.concat(), transcript.body, "{name}");
-            let (_, rest) = chunks.split_last().expect("chunks");
-            for chunk in rest {
-                assert!(ends_event(chunk), "{name}: cut after {:?}", String::from_utf8_lossy(chunk));
+            assert_eq!(chunks.concat(), *body, "{name}");
+            let events = (0..=body.len()).rev().find(|&end| ends_event(&body[..end])).unwrap_or(0);
+            let mut at = 0;
+            for chunk in chunks {
+                at += chunk.len();
+                // The rest of an unfinished event leaves at the end, in the pieces in which it came.
+                assert!(at > events || ends_event(&body[..at]), "{name} {speaks:?} {size}: cut at {at}");
             }
         }
         drop(client);
