@@ -124,6 +124,7 @@ async fn run(config: WorkerConfig, database: DatabaseSettings, mut queue: DeskQu
             drain.reached(Phase::Draining).await;
             stopping.send_replace(true);
             sleep(config.serve.limits.load().drain).await;
+            gateway.end();
         };
         let release = async {
             loop {

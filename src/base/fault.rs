@@ -123,6 +123,12 @@ impl Fault {
         Self { side: Side::Client, stage, kind, sent: Sent::Unknown }
     }
 
+    /// The drain's time was over when the request had come so far.
+    pub const fn shutting_down(stage: Stage) -> Self {
+        let kind = FaultKind::Refused("shutting_down");
+        Self { side: Side::Gateway, stage, kind, sent: Sent::before(stage) }
+    }
+
     /// The error's code: in the answer to the client, as far as one can still be given, and in log and
     /// ledger.
     #[must_use]

@@ -1,5 +1,6 @@
 //! The completion of a request, reported exactly once: [`Completion::complete`] consumes it, and one that is
-//! dropped reports that the client left. A report is a push to the worker's queue.
+//! dropped reports that the client left, or that the drain's time is over. A report is a push to the worker's
+//! queue.
 //!
 //! Invariant: a [`Completion`] gives one [`Completed`], whatever happens.
 
@@ -16,7 +17,7 @@ use super::{
     stats::StreamStats,
     wasted::WastedAttempt,
 };
-use crate::base::Stage;
+use crate::base::{Fault, Stage};
 
 /// The duty to report one completion.
 #[derive(Debug)]
@@ -115,7 +116,13 @@ impl Completion {
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        self.report(Outcome::Gone(self.running.stage().get()));
+        if self.record.is_some() {
+            let stage = self.running.stage().get();
+            self.report(match self.queue.has_ended() {
+                true => Outcome::Fault(Fault::shutting_down(stage)),
+                false => Outcome::Gone(stage),
+            });
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct CompletionQueue {
     ready: Notify,
     full: Notify,
     running: RunningTable,
+    /// The drain's time is over.
+    has_ended: Cell<bool>,
 }
 
 impl CompletionQueue {
@@ -40,6 +42,16 @@ impl CompletionQueue {
             Self::BATCH_SIZE => self.full.notify_one(),
             _ => {}
         }
+    }
+
+    /// The drain's time is over: a request that is dropped from now on is the gateway's doing.
+    pub fn end(&self) {
+        self.has_ended.set(true);
+    }
+
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.has_ended.get()
     }
 
     /// Those under way.

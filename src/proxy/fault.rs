@@ -69,10 +69,10 @@ impl Refusal {
 
     /// The drain's time was over when the request had come so far.
     pub(super) fn shutting_down(stage: Stage) -> Box<Self> {
-        const CODE: &str = "shutting_down";
-        let mut refusal = Self::gateway(503, CODE, "the gateway is shutting down, and had no answer yet");
-        refusal.fault =
-            Fault { side: Side::Gateway, stage, kind: FaultKind::Refused(CODE), sent: Sent::before(stage) };
+        let fault = Fault::shutting_down(stage);
+        let message = "the gateway is shutting down, and had no answer yet";
+        let mut refusal = Self::gateway(503, fault.code(), message);
+        refusal.fault = fault;
         refusal
     }
 

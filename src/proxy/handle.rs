@@ -112,7 +112,7 @@ impl Gateway {
     ) -> Option<T> {
         poll_fn(|cx| {
             let polled = answering.as_mut().poll(cx);
-            if polled.is_pending() && self.has_ended.get() {
+            if polled.is_pending() && self.completions.has_ended() {
                 return Poll::Ready(None);
             }
             polled.map(Some)

@@ -31,14 +31,7 @@
 //! - [`fault`]: the error that a client is given
 //! - [`snapshot`]: the configuration that a request is served by
 
-use std::{
-    cell::{Cell, RefCell},
-    fmt,
-    future::Future,
-    net::IpAddr,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::RefCell, fmt, future::Future, net::IpAddr, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwap;
 
@@ -124,8 +117,6 @@ pub struct Gateway {
     /// Shared by all workers.
     bodies: BodyMemory,
     background: BackgroundCharges,
-    /// The drain's time is over.
-    has_ended: Rc<Cell<bool>>,
 }
 
 impl fmt::Debug for Gateway {
@@ -162,18 +153,17 @@ impl Gateway {
             detached,
             bodies,
             background,
-            has_ended: Rc::default(),
         }
     }
 
     /// The drain's time is over: requests that are polled from now on and have no answer are refused.
     pub fn end(&self) {
-        self.has_ended.set(true);
+        self.completions.end();
     }
 
     /// No provider is asked for a client that cannot wait for it.
     fn check_ended(&self) -> Result<(), Box<Refusal>> {
-        if self.has_ended.get() { Err(Refusal::shutting_down(Stage::Intake)) } else { Ok(()) }
+        if self.completions.has_ended() { Err(Refusal::shutting_down(Stage::Intake)) } else { Ok(()) }
     }
 
     /// Counts a stream that begins by the snapshot of this generation.

@@ -353,4 +353,6 @@ async fn a_batch_that_outlasts_the_drain_breaks_off() {
     upstream.log.gone(0).await;
     let said = |line: &Value| line["id"] == id && line["code"] == "shutting_down";
     assert!(journal::lines(&id).iter().any(said), "{:#?}", journal::lines(&id));
+    let item = journal::closing(&format!("{id}.0")).await;
+    assert_eq!((&item["code"], &item["message"]), (&json!("shutting_down"), &json!("failed")), "{item}");
 }

@@ -626,6 +626,33 @@ async fn a_stop_loses_no_item_and_repeats_none() {
     gateway.stop().await;
 }
 
+/// An item that outlasts the drain is not booked as one whose client left, and is asked again by another
+/// gateway.
+#[tokio::test]
+async fn an_item_that_outlasts_the_drain_is_asked_again() {
+    let folder = Folder::new();
+    let upstream = Upstream::by(Speaks::H1, |number, _| match number {
+        0 => vec![Step::Stall],
+        _ => script::json(200, script::COMPLETION),
+    });
+    let plan = folder.plan(&[&upstream]);
+    let gateway = plan.with(|settings| settings.limits.drain = Duration::from_millis(50)).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let batch = begin(&mut client, CHAT, &chat("a")).await;
+    let id = batch["id"].as_str().unwrap();
+    let item = upstream.log.request(0).await.all("x-request-id")[0].to_owned();
+    drop(client);
+    in_time(gateway.stop_now()).await.unwrap();
+    let line = journal::closing(&item).await;
+    assert_eq!((&line["code"], &line["message"]), (&json!("shutting_down"), &json!("failed")), "{line}");
+    let gateway = folder.plan(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let done = until(&mut client, id, is("completed")).await;
+    assert_eq!(names(&lines(&mut client, &done["output_file_id"]).await), ["a"]);
+    drop(client);
+    gateway.stop().await;
+}
+
 /// Two replicas on one database. The one that runs a batch is killed; the other goes on when the lease is
 /// over, repeats the items without an answer, and no others: each has one line.
 #[tokio::test]

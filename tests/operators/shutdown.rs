@@ -149,7 +149,9 @@ async fn a_request_that_outlasts_the_drain_is_refused() {
     let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
     for version in Version::BOTH {
         let tokens = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
-        for call in [Call::whole(), Call::stream(), Call::post("/v1/moderations", tokens)] {
+        let messages = Call::post("/v1/messages", tokens.replacen('{', r#"{"max_tokens":9,"#, 1));
+        for call in [Call::whole(), Call::stream(), Call::post("/v1/moderations", tokens), messages] {
+            let is_anthropic = call.target == "/v1/messages";
             let plan = Plan::to(&[&upstream]).with(|settings| {
                 settings.limits.drain = Duration::from_millis(50);
             });
@@ -167,13 +169,60 @@ async fn a_request_that_outlasts_the_drain_is_refused() {
                 (503, "true"),
                 "{version:?}"
             );
-            let text = answer.collect().await.text();
-            assert!(text.contains("\"code\":\"shutting_down\""), "{text}");
+            assert_eq!(answer.header("x-thalweg-error"), "shutting_down");
+            let error = answer.collect().await.json();
+            if is_anthropic {
+                let shape = (&error["type"], &error["error"]["type"]);
+                assert_eq!(shape, (&json!("error"), &json!("overloaded_error")), "{error}");
+            } else {
+                let shape = (&error["error"]["type"], &error["error"]["code"]);
+                assert_eq!(shape, (&json!("server_error"), &json!("shutting_down")), "{error}");
+            }
             let line = journal::closing(&id).await;
             assert_eq!((&line["code"], &line["status"]), (&json!("shutting_down"), &json!(503)), "{line}");
             assert_eq!(line["message"], "failed", "{line}");
         }
     }
+}
+
+/// Requests that wait for the answer of another one do not ask the provider themselves when the drain's end
+/// takes it from them, although connections to it are free.
+#[tokio::test]
+async fn no_provider_is_asked_at_the_end_of_the_drain() {
+    const WARM: usize = 4;
+    let gate = crate::upstream::Gate::new();
+    let opens = gate.clone();
+    let upstream = Upstream::by(Speaks::H1, move |number, _| match number {
+        0..WARM => [vec![Step::Wait(opens.clone())], script::json(200, script::COMPLETION)].concat(),
+        _ => vec![Step::Stall],
+    });
+    let plan = Plan::to(&[&upstream]).with(|settings| {
+        settings.limits.drain = Duration::from_millis(50);
+        (settings.cache.enabled, settings.cache.coalesce) = (true, true);
+    });
+    let gateway = plan.start().await;
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..WARM {
+        let mut client = gateway.client(Version::H1).await;
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{number}"}}]}}"#);
+        let call = Call::post("/v1/chat/completions", body);
+        clients.spawn(async move { client.send(call).await.collect().await.text() });
+    }
+    upstream.log.request(WARM - 1).await;
+    gate.open();
+    clients.join_all().await;
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..WARM {
+        let mut client = gateway.client(Version::BOTH[number % 2]).await;
+        clients.spawn(async move { client.send(Call::stream()).await.collect().await.text() });
+        upstream.log.request(WARM).await;
+    }
+    gateway.until("all requests", |now| now.requests == WARM).await;
+    in_time(gateway.stop_now()).await.expect("a stop in time");
+    for text in clients.join_all().await {
+        assert!(text.contains("\"code\":\"shutting_down\""), "{text}");
+    }
+    assert_eq!(upstream.log.requests(), WARM + 1);
 }
 
 /// The same for a request whose client is still sending its body: the answer reaches the client, although the
