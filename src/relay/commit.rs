@@ -221,10 +221,13 @@ impl<S: FrameSource + 'static> Committed<S> {
                 self.fail(fault);
                 return self.poll_frame(cx);
             }
-            None if self.breaks() && self.on_fault.is_some() && self.stream.owes_comment() => {
-                self.trace_comment().map_or_else(|| self.take_break().map(Err), |bytes| Some(Ok(bytes)))
-            }
             None => {
+                if self.breaks()
+                    && self.on_fault.is_some()
+                    && let Some(comment) = self.trace_comment()
+                {
+                    return Poll::Ready(Some(Ok(comment)));
+                }
                 if let Some(error) = ready!(self.poll_before_break(cx)) {
                     return Poll::Ready(Some(Ok(error)));
                 }
@@ -402,7 +405,10 @@ impl<S: FrameSource + 'static> Committed<S> {
             let stream = DetachedStream { source, observer, tap, completion, stage, time, tokens, guard };
             self.detached.read_on(stream);
         } else {
-            completion.record().stats = self.stream.tap.take_stats();
+            let record = completion.record();
+            record.drained =
+                matches!(record.on_disconnect, OnDisconnect::Drain { .. }) && self.stream.is_read();
+            record.stats = self.stream.tap.take_stats();
         }
     }
 }

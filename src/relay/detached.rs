@@ -12,10 +12,10 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant, sleep, timeout},
 };
 
-use super::{source::FrameSource, tap::Tap};
+use super::{source::FrameSource, stream::END_GRACE, tap::Tap};
 use crate::{
     base::{Stage, spawn::Tasks},
     exchange::{Completion, Outcome, RunningRequest},
@@ -164,12 +164,18 @@ async fn read<S: FrameSource>(
         };
         let now = Instant::now();
         let gap = tap.gap(now);
-        let good = tap.inspect(&frame, (now, gap), false, |_, _| {}).is_ok_and(|report| !report.error);
+        let report = tap.inspect(&frame, (now, gap), false, |_, _| {});
         tap.show(running);
-        if !good || tap.passed_tokens() > tokens {
+        let Ok(report) = report else { return false };
+        if report.error || tap.passed_tokens() > tokens {
             return false;
         }
+        if report.done {
+            // The answer is complete, whatever becomes of its body.
+            let _ = timeout(END_GRACE, discard(source)).await;
+            break;
+        }
     }
-    tap.finish();
-    !tap.is_cut_short()
+    let (last, _) = tap.finish();
+    !last.error && !tap.is_cut_short()
 }

@@ -19,12 +19,25 @@ pub(super) struct Cut {
 pub(super) struct Holdback {
     /// The unfinished event.
     tail: ByteList,
+    /// The beginning of the unfinished event has passed.
+    is_open: bool,
 }
 
 impl Holdback {
+    /// `is_open`: the beginning of the unfinished event has passed.
+    pub(super) fn new(is_open: bool) -> Self {
+        Self { tail: ByteList::new(), is_open }
+    }
+
+    /// The beginning of the unfinished event has passed.
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Passes `frame` into `out` up to `event_end`, where its last event ends, without the `cuts`. A frame
     /// that is whole events, as nearly all are, passes as it is.
     pub(super) fn pass(&mut self, frame: Bytes, event_end: Option<usize>, cuts: &[Cut], out: &mut ByteList) {
+        self.is_open &= event_end.is_none();
         if event_end == Some(frame.len()) && cuts.is_empty() {
             return self.release(frame, out);
         }
@@ -45,6 +58,7 @@ impl Holdback {
         self.tail.push(frame.slice(at..));
         if self.tail.len() > MAX_HELD {
             self.flush(out);
+            self.is_open = true;
         }
     }
 
@@ -102,6 +116,8 @@ mod tests {
         holdback.pass(frame, None, &[], &mut out);
         assert_eq!(out.len(), 0);
         holdback.pass(Bytes::from_static(b"y"), None, &[], &mut out);
-        assert_eq!(out.len(), MAX_HELD + 1);
+        assert_eq!((out.len(), holdback.is_open()), (MAX_HELD + 1, true));
+        holdback.pass(Bytes::from_static(b"z\n\n"), Some(3), &[], &mut out);
+        assert_eq!((out.len(), holdback.is_open()), (MAX_HELD + 4, false));
     }
 }

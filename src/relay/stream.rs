@@ -59,7 +59,7 @@ pub struct RelayOptions {
 /// then. Most end in the same read, or some milliseconds later: with the wait their last bytes pass and
 /// their connection is kept without a task of its own. A client that waits for the end of the body waits no
 /// longer than this for a provider that holds its connection open.
-const END_GRACE: Duration = Duration::from_millis(50);
+pub(super) const END_GRACE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Stream<S: FrameSource> {
@@ -74,8 +74,6 @@ pub(super) struct Stream<S: FrameSource> {
     holdback: Option<Holdback>,
     /// The last frame ended within an event; kept while there is no `holdback`.
     is_mid_event: bool,
-    /// The client has the beginning of an event whose rest is in `holdback`.
-    has_open_event: bool,
     /// Boxed, because few streams are buffered.
     coalesce: Option<Box<Coalesce>>,
     strip_usage: bool,
@@ -110,7 +108,6 @@ impl<S: FrameSource> Stream<S> {
             ready: ByteList::new(),
             holdback: (strip_usage || buffered).then(Holdback::default),
             is_mid_event: false,
-            has_open_event: false,
             coalesce: buffered.then(|| Box::new(Coalesce::new(settings.chunk_size, settings.max_delay))),
             strip_usage,
             tap: Tap::new(options.dialect, options.events, settings.max_line, started, id)
@@ -165,10 +162,7 @@ impl<S: FrameSource> Stream<S> {
         let outcome = match source.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => self.pass(frame),
             Poll::Ready(Some(Err(fault))) => Err(Fault { stage: self.stage(), ..fault }),
-            Poll::Ready(None) => {
-                self.finish();
-                Ok(TapReport::default())
-            }
+            Poll::Ready(None) => Ok(self.finish()),
             Poll::Pending => {
                 let (deadline, timeout) = ready!(self.deadlines.poll(cx));
                 if self.is_answered() {
@@ -221,19 +215,13 @@ impl<S: FrameSource> Stream<S> {
                 cuts.push(Cut { start, end });
             }
         });
-        let report =
+        let mut report =
             report.map_err(|too_long| self.fault(FaultKind::TooLarge { limit: too_long.limit as u64 }))?;
-        if report.error && !self.errored {
-            self.errored = true;
-            let fault = self.fault(FaultKind::ErrorEvent);
-            self.report_failure(&fault);
-        }
+        self.note_error(report);
         self.deadlines.note(now, report.alive);
-        // A CR at the end may be the first half of a line end.
-        let ends_answer = report.done
-            && report.event_end == Some(frame.len())
-            && frame.ends_with(b"\n")
-            && !self.is_answered();
+        let ends_answer = report.done && !self.is_answered();
+        // A CR may be the first half of a line end.
+        let ends_line = frame.ends_with(b"\n");
         if report.content {
             self.deadlines.first_token_came();
         }
@@ -247,7 +235,6 @@ impl<S: FrameSource> Stream<S> {
                 self.ready.push(coalesce.push(&complete, now).unwrap_or_default());
             }
             (Some(holdback), None) => {
-                self.has_open_event &= report.event_end.is_none();
                 holdback.pass(frame, report.event_end, &cuts, &mut self.ready);
             }
             (None, _) => self.pass_unheld(frame, report.event_end),
@@ -258,14 +245,14 @@ impl<S: FrameSource> Stream<S> {
                 self.ready = source.mask_error(std::mem::take(&mut self.ready));
             }
         }
-        if ends_answer {
+        if ends_answer && ends_line {
             self.flush_coalesce();
         }
         if !self.ready.is_empty() {
             self.timer.read(now);
         }
         match &mut self.source {
-            Some(source) if source.is_done() => self.finish(),
+            Some(source) if source.is_done() => report.error |= self.finish().error,
             Some(_) if self.deadlines.end().is_some_and(|end| end <= now) => self.finish_early(),
             Some(_) if ends_answer => self.deadlines.end_at(now + END_GRACE),
             Some(source) => {
@@ -289,8 +276,8 @@ impl<S: FrameSource> Stream<S> {
             && let Some(source) = &self.source
             && source.may_quote_secret(frame.get(event_end.unwrap_or(0)..).unwrap_or_default())
         {
-            self.has_open_event = was_mid_event && event_end.is_none();
-            self.holdback.insert(Holdback::default()).pass(frame, event_end, &[], &mut self.ready);
+            let is_open = was_mid_event && event_end.is_none();
+            self.holdback.insert(Holdback::new(is_open)).pass(frame, event_end, &[], &mut self.ready);
         } else {
             self.ready.push(frame);
         }
@@ -304,11 +291,13 @@ impl<S: FrameSource> Stream<S> {
     }
 
     /// The source has ended as its framing declares; its last event may lack its blank line, and the answer
-    /// its end.
-    fn finish(&mut self) {
+    /// its end. Returns the findings in that event.
+    fn finish(&mut self) -> TapReport {
         self.note_reported_usage();
         let source = self.source.take();
-        let is_usage_chunk = self.tap.finish() && self.strip_usage;
+        let (report, is_usage_chunk) = self.tap.finish();
+        let is_usage_chunk = is_usage_chunk && self.strip_usage;
+        self.note_error(report);
         self.cut_short = self.tap.is_cut_short();
         if self.cut_short {
             self.report_failure(&self.cut());
@@ -331,6 +320,7 @@ impl<S: FrameSource> Stream<S> {
                 self.ready.push(bytes);
             }
         }
+        report
     }
 
     /// The answer is complete, and the provider has not ended its body in time.
@@ -344,6 +334,15 @@ impl<S: FrameSource> Stream<S> {
     fn flush_coalesce(&mut self) {
         if let Some(coalesce) = &mut self.coalesce {
             self.ready.push(coalesce.rest());
+        }
+    }
+
+    /// The first error event is a failure of the provider.
+    fn note_error(&mut self, report: TapReport) {
+        if report.error && !self.errored {
+            self.errored = true;
+            let fault = self.fault(FaultKind::ErrorEvent);
+            self.report_failure(&fault);
         }
     }
 
@@ -389,6 +388,11 @@ impl<S: FrameSource> Stream<S> {
         !self.errored && !self.cut_short && self.tap.has_ended_well()
     }
 
+    /// All of an answer without an error event has been read.
+    pub(super) const fn is_read(&self) -> bool {
+        (self.has_ended() || self.is_answered()) && !self.errored && !self.cut_short
+    }
+
     /// The dialect's last event has come.
     pub(super) const fn is_answered(&self) -> bool {
         self.deadlines.end().is_some()
@@ -401,12 +405,13 @@ impl<S: FrameSource> Stream<S> {
 
     /// Closes an event that the client has been given the beginning of.
     pub(super) fn close_event(&mut self) {
-        if self.holdback.is_none() {
-            self.ready.push(Bytes::from_static(self.tap.event_terminator()));
-        } else if self.has_open_event {
+        let terminator: &[u8] = match &self.holdback {
+            None => self.tap.event_terminator(),
             // The client's part may end anywhere in a line.
-            self.ready.push(Bytes::from_static(b"\n\n"));
-        }
+            Some(holdback) if holdback.is_open() => b"\n\n",
+            Some(_) => b"",
+        };
+        self.ready.push(Bytes::from_static(terminator));
     }
 
     /// Adds `bytes` behind all that waits.
@@ -416,7 +421,9 @@ impl<S: FrameSource> Stream<S> {
 
     /// From here on `observer` observes a failure. Not kept for a stream that has ended.
     pub(super) fn observe(&mut self, observer: S::Observer) {
-        if self.cut_short {
+        if self.errored {
+            observer.failed(&self.fault(FaultKind::ErrorEvent));
+        } else if self.cut_short {
             observer.failed(&self.cut());
         } else if self.source.is_some() {
             self.observer = Some(observer);

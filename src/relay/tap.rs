@@ -47,8 +47,8 @@ pub(super) struct Tap {
     has_idle_end: bool,
     /// The body begins as a JSON document does; `error_text` has its bytes while it has no event.
     is_document: bool,
-    /// The stream has ended within an event.
-    left_open: bool,
+    /// What would have closed the event within which the stream has ended; empty: it was at an event's end.
+    left_open: &'static [u8],
     /// The first bytes of an error event before the first content, or of a document.
     error_text: Vec<u8>,
     /// Notes the things that the provider makes. `None`: the dialect has no such things.
@@ -101,7 +101,7 @@ impl Tap {
             idle: 0,
             has_idle_end: false,
             is_document: false,
-            left_open: false,
+            left_open: b"",
             origin: None,
             wants_response_id: false,
             response_id: None,
@@ -165,6 +165,9 @@ impl Tap {
         } = self;
         let dialect = *dialect;
         let had_content = report.content;
+        if scanner.is_at_line_feed(frame) {
+            report.event_end = Some(1);
+        }
         scanner.scan(frame, |event| {
             report.event_end = Some(event.end);
             let erred = report.error;
@@ -179,12 +182,11 @@ impl Tap {
                 *response_id = event.data.and_then(response_id_of);
                 *wants_response_id = response_id.is_none();
             }
-            if report.error && !erred && !report.content {
-                let data = event.data.unwrap_or_default();
-                *error_text = data.get(..MAX_ERROR_TEXT).unwrap_or(data).to_vec();
+            if !erred {
+                keep_error(report, &event, error_text);
             }
         })?;
-        report.alive |= scanner.is_mid_event();
+        report.alive |= scanner.is_mid_field();
         if report.content && !had_content {
             stats.first_token = Some(now - self.started);
         }
@@ -216,21 +218,23 @@ impl Tap {
         self.progress.last = now;
     }
 
-    /// The stream has ended: inspects a last event without its blank line. True if that was a usage chunk.
-    pub(super) fn finish(&mut self) -> bool {
+    /// The stream has ended: inspects a last event without its blank line. Also whether that was a usage
+    /// chunk.
+    pub(super) fn finish(&mut self) -> (TapReport, bool) {
+        let mut report = TapReport { content: self.has_content(), ..TapReport::default() };
         let mut is_usage_chunk = false;
         if let Some(scanner) = &mut self.scanner {
-            self.left_open = scanner.is_mid_event();
-            let Self { stats, answer_end, content_shape, origin, .. } = self;
-            let mut report = TapReport { content: stats.first_token.is_some(), ..TapReport::default() };
+            self.left_open = scanner.event_terminator();
+            let Self { stats, answer_end, content_shape, origin, error_text, .. } = self;
             let at = (self.dialect, origin.as_deref());
             scanner.finish(|event| {
                 let noted = (&mut report, &mut *stats, &mut *answer_end, &mut *content_shape);
                 let _ = classify_event(at, &event, noted, &mut |_, _| is_usage_chunk = true);
+                keep_error(report, &event, error_text);
             });
             self.note_end(report);
         }
-        is_usage_chunk
+        (report, is_usage_chunk)
     }
 
     fn note_end(&mut self, report: TapReport) {
@@ -252,7 +256,7 @@ impl Tap {
 
     /// The last event came without its blank line.
     pub(super) const fn was_left_open(&self) -> bool {
-        self.left_open
+        !self.left_open.is_empty()
     }
 
     /// The stats, to be written on.
@@ -330,7 +334,10 @@ impl Tap {
 
     /// The bytes that close an event that has passed in part.
     pub(super) fn event_terminator(&self) -> &'static [u8] {
-        self.scanner.as_ref().map_or(b"", Scanner::event_terminator)
+        match &self.scanner {
+            Some(scanner) if self.left_open.is_empty() => scanner.event_terminator(),
+            Some(_) | None => self.left_open,
+        }
     }
 
     pub(super) const fn is_event_stream(&self) -> bool {
@@ -345,6 +352,14 @@ enum EventText {
     /// So many bytes.
     Measured(usize),
     Unknown,
+}
+
+/// Keeps the text of an error event before the first content.
+fn keep_error(report: TapReport, event: &Event<'_>, kept: &mut Vec<u8>) {
+    if report.error && !report.content {
+        let data = event.data.unwrap_or_default();
+        *kept = data.get(..MAX_ERROR_TEXT).unwrap_or(data).to_vec();
+    }
 }
 
 /// The text of the event.

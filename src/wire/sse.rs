@@ -50,6 +50,8 @@ pub struct Scanner {
     max_carry: usize,
     /// The current event has bytes in earlier frames.
     in_event: bool,
+    /// All of them are comments so far.
+    is_comment: bool,
     /// Bytes that the current line has in earlier frames.
     line: usize,
     /// The last frame ended with a CR: a LF at the start of the next frame belongs to it.
@@ -77,6 +79,7 @@ impl Scanner {
             max_line,
             max_carry: MAX_CARRY,
             in_event: false,
+            is_comment: true,
             line: 0,
             after_cr: false,
             before_first_event: true,
@@ -106,6 +109,7 @@ impl Scanner {
             return Ok(());
         }
         let Some(&first) = frame.first() else { return Ok(()) };
+        let began_in_line = self.line > 0;
         let mut at = usize::from(mem::take(&mut self.after_cr) && first == b'\n');
         // Where the current event begins in this frame, and how many of its lines this frame holds so far.
         let (mut begin, mut lines) = (at, 0_usize);
@@ -139,7 +143,12 @@ impl Scanner {
         self.line += frame.len() - at;
         self.check_line_length(self.line)?;
         if begin < frame.len() {
-            self.carry_over(frame.get(begin..).unwrap_or_default());
+            let text = frame.get(begin..).unwrap_or_default();
+            self.carry_over(text);
+            self.is_comment = match self.in_event {
+                true => self.is_comment && has_comments_alone(text, began_in_line),
+                false => has_comments_alone(text, false),
+            };
             self.in_event = true;
         }
         Ok(())
@@ -166,6 +175,18 @@ impl Scanner {
     #[must_use]
     pub const fn is_mid_event(&self) -> bool {
         self.in_event
+    }
+
+    /// Whether the scanned bytes end inside an event that has more than comments.
+    #[must_use]
+    pub const fn is_mid_field(&self) -> bool {
+        self.in_event && !self.is_comment
+    }
+
+    /// Whether `frame`, which comes next, begins with the LF of the CR that has ended an event.
+    #[must_use]
+    pub fn is_at_line_feed(&self, frame: &[u8]) -> bool {
+        self.after_cr && !self.in_event && frame.first() == Some(&b'\n')
     }
 
     /// The event that is not complete, as far as it has come and is kept.
@@ -235,6 +256,12 @@ impl Scanner {
         let first = text.iter().position(|byte| !matches!(byte, b'\n' | b'\r'))?;
         text.get(first..)
     }
+}
+
+/// Whether all lines that begin in `text` are comments. `in_line`: it begins within a line.
+fn has_comments_alone(text: &[u8], in_line: bool) -> bool {
+    let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).skip(usize::from(in_line));
+    lines.into_iter().all(|line| matches!(line, [] | [b':', ..]))
 }
 
 /// Bytes before the next line end. Most lines are blank or long, so a blank line skips the search.

@@ -164,6 +164,30 @@ async fn drain_reads_to_the_end() {
     }
 }
 
+/// A drain ends with the answer's last event, whatever the provider does then.
+#[tokio::test]
+async fn a_drain_ends_with_the_last_event() {
+    for end in [Step::Stall, Step::Reset] {
+        let gate = Gate::new();
+        let rest = [delta("two"), script::usage(), script::DONE.into()].concat();
+        let steps = vec![
+            script::sse_head(),
+            Step::Body(delta("one")),
+            Step::Wait(gate.clone()),
+            script::body(rest),
+            Step::Moment,
+            end,
+        ];
+        let upstream = Upstream::always(Speaks::H1, steps);
+        let gateway = gateway(&upstream, OnDisconnect::Drain { time: FOR_EVER, tokens: 1000 }).await;
+        let id = leave(&gateway, Version::H1).await;
+        gateway.until("a drain", |now| now.drains == 1 && now.connections == 0).await;
+        gate.open();
+        assert_eq!(usage(&journal::closing(&id).await), json!([9, 3, "reported"]));
+        gateway.stop().await;
+    }
+}
+
 /// B6: a drain ends at its bounds: time, tokens, a provider that breaks off, the end of the process. Usage is
 /// then estimated.
 #[tokio::test]

@@ -254,6 +254,28 @@ async fn the_error_event_is_an_event() {
     }
 }
 
+/// The same where so much of the unfinished event has come that it has passed in part.
+#[tokio::test]
+async fn the_error_event_after_a_part_of_a_long_event_is_an_event() {
+    for mode in [Mode::Asgi, Mode::Buffered] {
+        let mut steps = vec![sse_head(), Step::Body(delta("one")), script::body("data: {\"choices\":[\"")];
+        steps.extend((0..40).map(|_| script::body(vec![b'x'; 32 * 1024])));
+        steps.push(Step::Close);
+        let upstream = Upstream::always(Speaks::H1, steps);
+        let plan = Plan::to(&[&upstream]).with(|settings| {
+            (settings.stream.on_fault, settings.stream.mode) = (FaultDisplay::Event, mode);
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let text = client.send(Call::stream()).await.collect().await.text();
+        assert!(text.len() > 1024 * 1024, "{}", text.len());
+        let last = text.trim_end().rsplit("\n\n").next().unwrap();
+        assert!(last.starts_with("data: {\"error\":{"), "{mode:?}: {}", &last[..last.len().min(100)]);
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// A client of HTTP/1.0 cannot see that a body breaks off, so it gets the event whatever is configured.
 #[tokio::test]
 async fn a_client_of_http_1_0_gets_the_event() {

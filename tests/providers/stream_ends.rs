@@ -443,6 +443,66 @@ async fn an_answer_is_complete_with_its_last_event() {
     }
 }
 
+/// The error event of an answer that stops within an event, in a body whose framing is whole, is an event of
+/// its own, also where the trace comment is asked for.
+#[tokio::test]
+async fn the_error_event_of_an_answer_that_stops_within_an_event() {
+    for (path, start, _) in dialects() {
+        for (unfinished, trace) in [("data: {\"ty", "0"), ("data: {}\r\n", "1"), ("data: {\"ty", "1")] {
+            let body = [&start[..], unfinished.as_bytes()].concat();
+            let upstream = Upstream::always(Speaks::H1, vec![sse_head(), script::body(body), Step::End]);
+            let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.on_fault = FaultDisplay::Event);
+            let gateway = plan.start().await;
+            for version in Version::BOTH {
+                let mut client = gateway.client(version).await;
+                let asked = call(path).header("x-thalweg-trace", trace);
+                let received = client.send(asked).await.collect().await;
+                assert!(!received.complete, "{path}");
+                let text = received.text().replace("\r\n", "\n");
+                let last = text.split("\n\n").filter(|event| !event.is_empty()).last().unwrap();
+                let data = last.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+                let error: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
+                let found = error.pointer("/response/error").unwrap_or_else(|| &error["error"]);
+                assert!(found["message"].is_string(), "{path} {unfinished:?} {trace} {version:?}: {text:?}");
+            }
+            gateway.stop().await;
+        }
+    }
+}
+
+/// The last event ends the answer whatever its line ends, in however many frames they come, and whatever
+/// stands behind it.
+#[tokio::test]
+async fn the_last_event_ends_the_answer_whatever_follows() {
+    for rest in ["data: [DONE]\n\n\n", "data: [DONE]\r\n\r|\n", "data: [DONE]\r\r", "data: [DONE]\n\n: x"] {
+        for (mode, end) in [
+            (Mode::Asgi, Step::Stall),
+            (Mode::Buffered, Step::Stall),
+            (Mode::Asgi, Step::Reset),
+            (Mode::Asgi, Step::Close),
+        ] {
+            let body = [&delta("one")[..], STOP.as_bytes()].concat();
+            let mut steps = vec![sse_head(), script::body(body.clone())];
+            for part in rest.split('|') {
+                steps.extend([script::body(part), Step::Moment]);
+            }
+            steps.extend([Step::Delivered, end]);
+            let upstream = Upstream::always(Speaks::H1, steps);
+            let gateway = Plan::to(&[&upstream]).with(|it| it.stream.mode = mode).start().await;
+            let mut client = gateway.client(Version::H1).await.telling(&upstream.log);
+            let asked = Call::stream();
+            let id = asked.id();
+            let received = client.send(asked).await.collect().await;
+            assert!(received.complete, "{rest:?} {mode:?}");
+            assert_eq!(received.bytes(), [&body[..], rest.replace('|', "").as_bytes()].concat(), "{rest:?}");
+            let line = journal::closing(&id).await;
+            assert_eq!((&line["message"], &line["status"]), (&"done".into(), &200.into()), "{line}");
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
 /// A client that closes once it has read the last event was given everything, and the provider's connection
 /// is kept when its body ends later.
 #[tokio::test]

@@ -98,6 +98,27 @@ async fn removed_at_every_split() {
     gateway.stop().await;
 }
 
+/// The LF of an event's CRLF, in the frame in which the usage chunk begins, stays.
+#[tokio::test]
+async fn removed_behind_the_second_half_of_a_line_end() {
+    let crlf = |text: Bytes| String::from_utf8(text.to_vec()).unwrap().replace('\n', "\r\n");
+    let text = crlf(with_usage());
+    let start = text.find(&crlf(usage())).unwrap();
+    let (before, rest) = text.split_at(start - 1);
+    let (begun, rest) = rest.split_at(10);
+    let mut steps = vec![script::sse_head()];
+    for piece in [before, begun, rest] {
+        steps.extend([script::body(piece.to_owned()), Step::Moment]);
+    }
+    steps.push(Step::End);
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    assert_eq!(client.send(Call::stream()).await.collect().await.text(), crlf(without_usage()));
+    drop(client);
+    gateway.stop().await;
+}
+
 /// Events without usage are not held back by the search for it: each arrives before the next is sent.
 #[tokio::test]
 async fn other_events_are_not_delayed() {

@@ -1,12 +1,13 @@
 //! Failures after which a provider gets no requests for a while, and failures that leave it alone (S1.14,
 //! R18).
 
-use thalweg::{auth::TokenSettings, base::Secret, routing::settings::AllTripped};
+use thalweg::{auth::TokenSettings, base::Secret, relay::CommitPoint, routing::settings::AllTripped};
 
 use super::failure_classes::{ERROR_EVENT, serving, two};
 use crate::{
     client::{Call, Version},
     gateway::Plan,
+    journal,
     upstream::{
         Framing, Speaks, Step, Upstream,
         script::{self, delta, sse_head},
@@ -158,6 +159,44 @@ async fn a_broken_stream_counts_against_its_provider() {
         assert!(received.text().contains(told.unwrap_or("one")));
         // The connection of a broken stream is closed.
         client = gateway.client(Version::H1).await;
+        let next = client.send(Call::stream()).await;
+        assert_eq!((next.header("x-thalweg-provider"), next.header("x-thalweg-attempts")), ("p1", "1"));
+        next.collect().await;
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// So does one in the frame with which the stream is committed, and one without its blank line.
+#[tokio::test]
+async fn an_error_event_counts_wherever_it_stands() {
+    let together = [&delta("one")[..], ERROR_EVENT.as_bytes()].concat();
+    let unfinished = ERROR_EVENT.trim_end().as_bytes().to_vec();
+    for (point, pieces) in [
+        (CommitPoint::FirstContent, vec![together]),
+        (CommitPoint::FirstFrame, vec![ERROR_EVENT.into()]),
+        (CommitPoint::FirstContent, vec![delta("one").to_vec(), unfinished.clone()]),
+        (CommitPoint::FirstFrame, vec![unfinished]),
+    ] {
+        let mut steps = vec![sse_head()];
+        steps.extend(pieces.iter().flat_map(|piece| [script::body(piece.clone()), Step::Moment]));
+        steps.push(Step::End);
+        let first = Upstream::always(Speaks::H1, steps);
+        let second = serving();
+        let plan = Plan::to(&[&first, &second]).with(|settings| {
+            settings.routing.breaker.failures = 1;
+            settings.stream.commit = Some(point);
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let call = Call::stream();
+        let id = call.id();
+        let failed = client.send(call).await;
+        assert_eq!(failed.header("x-thalweg-provider"), "p0");
+        assert_eq!(failed.collect().await.bytes(), pieces.concat());
+        let line = journal::closing(&id).await;
+        assert_eq!((&line["message"], &line["code"]), (&"failed".into(), &"upstream_error".into()), "{line}");
+        assert!(line["output_tokens"].is_null(), "{line}");
         let next = client.send(Call::stream()).await;
         assert_eq!((next.header("x-thalweg-provider"), next.header("x-thalweg-attempts")), ("p1", "1"));
         next.collect().await;
