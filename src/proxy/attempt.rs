@@ -44,6 +44,9 @@ use crate::{
     wire::{BYTE_ORDER_MARK, provider_error, usage},
 };
 
+/// Refusals of options after each of which a translated request is sent again without them.
+const MAX_REFUSALS: usize = 5;
+
 impl RequestContext<'_> {
     /// Sends the request to `endpoint` of `provider` for `model` and reads until the answer is good enough.
     /// At another endpoint than the request's own it is translated.
@@ -64,7 +67,7 @@ impl RequestContext<'_> {
             }
         }
         if endpoint != self.endpoint {
-            let mut repeats = 0..2;
+            let mut repeats = 0..MAX_REFUSALS;
             while repeats.next().is_some()
                 && let Err(error) = &result
                 && let Some(refused) = refused_options::find(error, model, self.body)

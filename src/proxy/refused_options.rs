@@ -21,6 +21,16 @@ const REFUSALS: &[&[u8]] = &[
 ];
 const EFFORTS: &[&[u8]] =
     &[b"reasoning_effort", b"reasoning.effort", b"reasoningEffort", b"output_config", b"thinking"];
+/// In quotes of any kind, as an error names a member.
+const SAMPLING: &[&[u8]] =
+    &[b"'temperature'", b"\"temperature\"", b"`temperature`", b"'top_p'", b"\"top_p\"", b"`top_p`"];
+/// OpenAI gives a summary of its reasoning to organizations that have shown their identity.
+/// <https://platform.openai.com/docs/guides/reasoning#reasoning-summaries>
+const SUMMARIES: &[&[u8]] = &[b"reasoning.summary", b"reasoning summaries"];
+const VERIFIED: &[&[u8]] = &[b"must be verified"];
+const SEALED: &[&[u8]] = &[b"ncrypted content", b"encrypted_content"];
+/// The name that replaces `max_tokens`.
+const COMPLETION_TOKENS: &[&[u8]] = &[b"max_completion_tokens"];
 const LENGTHS: &[&[u8]] = &[b"max_tokens", b"max_completion_tokens", b"max_output_tokens"];
 /// The words before the longest answer that a model gives.
 const BOUNDS: &[&[u8]] = &[
@@ -47,14 +57,26 @@ pub(super) fn find(error: &AttemptError, model: &str, body: &[u8]) -> Option<Ref
         return None;
     }
     let says = |words: &[&[u8]]| words.iter().any(|word| memmem::find(text, word).is_some());
-    if says(CONDITIONS) {
-        return None;
-    }
     let says_itself = |words: &[&[u8]]| {
         words.iter().any(|word| memmem::find(text, word).is_some() && memmem::find(body, word).is_none())
     };
-    let max_tokens = if says(LENGTHS) { bound(text) } else { None };
-    let refused = RefusedOptions { effort: says(EFFORTS) && says_itself(REFUSALS), max_tokens };
+    let refuses = says_itself(REFUSALS);
+    // Options that the client does not depend on, whichever value is refused.
+    let lost = RefusedOptions {
+        sampling: says(SAMPLING) && refuses,
+        summary: says(SUMMARIES) && (refuses || says_itself(VERIFIED)),
+        sealed_reasoning: says(SEALED) && refuses,
+        completion_tokens: says_itself(COMPLETION_TOKENS) && refuses,
+        ..RefusedOptions::default()
+    };
+    let refused = if lost != RefusedOptions::default() {
+        lost
+    } else if says(CONDITIONS) {
+        return None;
+    } else {
+        let max_tokens = if says(LENGTHS) { bound(text) } else { None };
+        RefusedOptions { effort: says(EFFORTS) && refuses, max_tokens, ..lost }
+    };
     (refused != RefusedOptions::default()).then_some(refused)
 }
 

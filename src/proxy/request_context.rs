@@ -212,6 +212,12 @@ impl RequestContext<'_> {
         if refused.effort {
             options.effort = EffortForm::Never;
         }
+        if refused.completion_tokens {
+            options.max_tokens_member = "max_completion_tokens";
+        }
+        options.takes_sampling &= !refused.sampling;
+        options.gives_summaries &= !refused.summary;
+        options.seals_reasoning &= !refused.sealed_reasoning;
         let request = (&self.head.headers, &**self.body);
         Translation::of_request((client, provider), request, &options, self.hides_usage(), self.id).map(Some)
     }

@@ -15,6 +15,14 @@ const MAX_MODELS: usize = 1024;
 pub struct RefusedOptions {
     /// The model takes no wish for reasoning.
     pub effort: bool,
+    /// It takes no `temperature` and no `top_p`.
+    pub sampling: bool,
+    /// It is not asked for a summary of its reasoning.
+    pub summary: bool,
+    /// It is not asked for its reasoning in a sealed form.
+    pub sealed_reasoning: bool,
+    /// The answer's length is named `max_completion_tokens`.
+    pub completion_tokens: bool,
     /// It takes no wish for a longer answer than this.
     pub max_tokens: Option<u64>,
 }
@@ -24,7 +32,14 @@ impl RefusedOptions {
     #[must_use]
     pub fn and(self, other: Self) -> Option<Self> {
         let max_tokens = self.max_tokens.into_iter().chain(other.max_tokens).min();
-        let sum = Self { effort: self.effort || other.effort, max_tokens };
+        let sum = Self {
+            effort: self.effort || other.effort,
+            sampling: self.sampling || other.sampling,
+            summary: self.summary || other.summary,
+            sealed_reasoning: self.sealed_reasoning || other.sealed_reasoning,
+            completion_tokens: self.completion_tokens || other.completion_tokens,
+            max_tokens,
+        };
         (sum != self).then_some(sum)
     }
 }
@@ -64,10 +79,20 @@ mod tests {
 
     #[test]
     fn refusals_add_up_and_are_of_one_model() {
-        let effort = RefusedOptions { effort: true, max_tokens: None };
-        let length = |max_tokens| RefusedOptions { effort: false, max_tokens: Some(max_tokens) };
+        let none = RefusedOptions::default();
+        let effort = RefusedOptions { effort: true, ..none };
+        let length = |max_tokens| RefusedOptions { max_tokens: Some(max_tokens), ..none };
         let both = effort.and(length(8192)).unwrap();
-        assert_eq!(both, RefusedOptions { effort: true, max_tokens: Some(8192) });
+        assert_eq!(both, RefusedOptions { effort: true, max_tokens: Some(8192), ..none });
+        for other in [
+            RefusedOptions { sampling: true, ..none },
+            RefusedOptions { summary: true, ..none },
+            RefusedOptions { sealed_reasoning: true, ..none },
+            RefusedOptions { completion_tokens: true, ..none },
+        ] {
+            let sum = both.and(other).unwrap();
+            assert_eq!((sum.and(other), sum.and(both), other.and(none)), (None, None, None));
+        }
         assert_eq!((both.and(effort), both.and(length(9000))), (None, None), "nothing new");
         assert_eq!(both.and(length(4096)).unwrap().max_tokens, Some(4096));
         let memory = RefusalMemory::default();

@@ -660,6 +660,105 @@ async fn options_that_a_model_refuses_are_left_out() {
     gateway.stop().await;
 }
 
+/// The same for what a client sends by itself, or the gateway adds: each refusal is learned, and told once.
+#[tokio::test]
+async fn sampling_summaries_and_names_that_a_model_refuses_are_left_out() {
+    let refusal = |message: &str, param: &str| {
+        let error = json!({"error": {"message": message, "type": "invalid_request_error", "param": param}});
+        script::json(400, error.to_string())
+    };
+    let provider = Upstream::by(Speaks::H1, move |_, seen| {
+        let body = seen.json();
+        let name = |name: &str| format!("Unsupported parameter: '{name}' is not supported with this model.");
+        if body["temperature"].is_number() {
+            refusal("Unsupported value: 'temperature' does not support 0.5 with this model.", "temperature")
+        } else if body["top_p"].is_number() {
+            refusal(&name("top_p"), "top_p")
+        } else if body["reasoning"]["summary"].is_string() {
+            let message = "Your organization must be verified to generate reasoning summaries.";
+            refusal(message, "reasoning.summary")
+        } else if body["include"].is_array() {
+            refusal("Encrypted content is not supported with this model.", "include")
+        } else if body["max_tokens"].is_number() {
+            let message = format!("{} Use 'max_completion_tokens' instead.", name("max_tokens"));
+            refusal(&message, "max_tokens")
+        } else if seen.target.ends_with("/responses") {
+            script::json(
+                200,
+                r#"{"id":"r","object":"response","status":"completed","model":"m","output":[]}"#,
+            )
+        } else {
+            script::json(200, script::COMPLETION)
+        }
+    });
+    for (endpoint, asked, left) in [
+        (
+            Endpoint::Responses,
+            4,
+            json!({"temperature": null, "top_p": null, "reasoning": {"effort": "high"}, "include": null}),
+        ),
+        (
+            Endpoint::ChatCompletions,
+            3,
+            json!({"temperature": null, "top_p": null, "max_completion_tokens": 99}),
+        ),
+    ] {
+        let plan = Plan::to(&[&provider]).with(|settings| {
+            settings.providers[0].dialects = Some([endpoint].into_iter().collect());
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let body = json!({"model": "m", "max_tokens": 99, "temperature": 0.5, "top_p": 0.9,
+            "output_config": {"effort": "high"}, "thinking": {"type": "adaptive"},
+            "messages": [{"role": "user", "content": "hi"}]});
+        for requests in [asked, 1] {
+            let before = provider.log.requests();
+            let answer = client.send(Call::post("/v1/messages", body.to_string())).await;
+            assert_eq!(answer.status, 200);
+            let dropped = answer.header("x-thalweg-dropped").to_owned();
+            assert!(dropped.contains("temperature, top_p"), "{dropped}");
+            assert_eq!(dropped.contains("thinking.display"), endpoint == Endpoint::Responses, "{dropped}");
+            answer.collect().await;
+            assert_eq!(provider.log.requests(), before + requests);
+            let seen = provider.log.request(before + requests - 1).await.json();
+            for (name, value) in left.as_object().unwrap() {
+                assert_eq!(&seen[name], value, "{name}: {seen}");
+            }
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
+/// `error` beside an answer may be empty, or say that there is none.
+#[tokio::test]
+async fn an_error_that_says_nothing_is_none() {
+    for error in [json!({}), json!({"code": 0, "message": ""}), json!({"code": "200", "message": "success"})]
+    {
+        let mut whole: Value = serde_json::from_str(script::COMPLETION).unwrap();
+        whole["error"] = error.clone();
+        let chunk = json!({"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}], "error": error});
+        let stream = format!("data: {chunk}\n\ndata: [DONE]\n\n");
+        let provider = chat_alone(move |seen| match seen.json()["stream"].as_bool() {
+            Some(true) => script::sse(stream.clone()),
+            _ => script::json(200, whole.to_string()),
+        });
+        let plan = Plan::to(&[&provider]).with(|settings| {
+            settings.providers[0].dialects = Some([Endpoint::ChatCompletions].into_iter().collect());
+        });
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let answer = client.send(Call::post("/v1/messages", MESSAGE)).await;
+        assert_eq!(answer.status, 200, "{error}");
+        assert_eq!(answer.collect().await.json()["type"], "message");
+        let asked = MESSAGE.replacen('{', r#"{"stream":true,"#, 1);
+        let text = client.send(Call::post("/v1/messages", asked)).await.collect().await.text();
+        assert!(text.contains("message_stop") && !text.contains("event: error"), "{error}: {text}");
+        drop(client);
+        gateway.stop().await;
+    }
+}
+
 /// A model that was missing is asked for again, as on the native way.
 #[tokio::test]
 async fn a_missing_model_is_asked_for_again() {

@@ -38,10 +38,29 @@ pub(super) fn read(is_error: bool, json: Json<'_>) -> Option<ErrorText<'_>> {
         return (is_error || !message.is_empty()).then(|| text(json, Some(message)));
     }
     match error {
-        Some(error) if error.as_object().is_some() => Some(text(error, None)),
+        Some(error) if error.as_object().is_some() && (is_error || says_error(error)) => {
+            Some(text(error, None))
+        }
         _ if is_error || json.text("object") == Some("error") => Some(text(json, None)),
         _ => None,
     }
+}
+
+/// Some providers write an object beside content that is empty, or says that there is no error.
+fn says_error(error: Json<'_>) -> bool {
+    let members = || error.as_object().into_iter().flat_map(|object| object.iter());
+    let is_code = |name: &str| matches!(name, "code" | "status" | "status_code");
+    let is_success = |value: Json<'_>| {
+        let said = plain(value);
+        ["", "0", "200", "ok", "success"].iter().any(|word| said.eq_ignore_ascii_case(word))
+    };
+    let succeeds = members().any(|(name, value)| is_code(name) && is_success(value));
+    members().any(|(name, value)| {
+        // The words of a success are no error's.
+        let may_be_good = is_code(name) || succeeds && matches!(name, "message" | "msg");
+        let is_good = may_be_good && is_success(value);
+        !is_good && !matches!(&*plain(value), "" | "null" | "false" | "0" | "[]" | "{}")
+    })
 }
 
 fn text<'a>(error: Json<'a>, message: Option<&'a str>) -> ErrorText<'a> {
@@ -70,7 +89,9 @@ fn plain(value: Json<'_>) -> Cow<'_, str> {
 
 /// The kind of an error by its code and type, its words, then its status.
 pub(super) fn classify(status: Option<u16>, kind: &str, code: &str, message: &str) -> ErrorCode {
-    if overflow::is_overflow(kind, code, message) {
+    // A limit of tokens per minute has the words of a prompt that is too long.
+    let is_wait = matches!(status, Some(429 | 503 | 529)) || says_wait(message);
+    if overflow::is_overflow(kind, code, if is_wait { "" } else { message }) {
         return ErrorCode::ContextOverflow;
     }
     for name in [code, kind] {
@@ -88,12 +109,18 @@ pub(super) fn classify(status: Option<u16>, kind: &str, code: &str, message: &st
         Some(429) => ErrorCode::RateLimit,
         Some(503 | 529) => ErrorCode::Overloaded,
         Some(400..500) => ErrorCode::InvalidRequest,
+        None if is_wait => ErrorCode::RateLimit,
         // The error of a stream has no status, and clients of Anthropic's API repeat an overload.
         None | Some(500 | 502) if says_overloaded(message) => ErrorCode::Overloaded,
         Some(_) => ErrorCode::Server,
         None if kind.eq_ignore_ascii_case("invalid_request_error") => ErrorCode::InvalidRequest,
         None => ErrorCode::Server,
     }
+}
+
+/// The words of Amazon Bedrock: "Too many tokens, please wait before trying again."
+fn says_wait(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("please wait before trying again")
 }
 
 fn says_overloaded(message: &str) -> bool {

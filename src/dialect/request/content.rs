@@ -71,8 +71,27 @@ fn is_web(url: &str) -> bool {
     starts_with("https://") || starts_with("http://")
 }
 
-pub(super) fn inline<'t>(place: &MemberPlace<'_, 't>, mime: &'t str, data: &'t str) -> Media<'t> {
-    let source = MediaSource::Inline { mime, data: Cow::Borrowed(data) };
+/// Standard base64 (RFC 4648 section 4). Protobuf's JSON takes its URL-safe alphabet, too, and without
+/// padding; Google's library for Python writes it. <https://protobuf.dev/programming-guides/json/>
+pub(super) fn standard_base64(text: &str) -> Cow<'_, str> {
+    let padding = text.len().next_multiple_of(4) - text.len();
+    if padding == 0 && memchr::memchr2(b'-', b'_', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let usual = text.chars().map(|letter| match letter {
+        '-' => '+',
+        '_' => '/',
+        letter => letter,
+    });
+    Cow::Owned(usual.chain(std::iter::repeat_n('=', padding)).collect())
+}
+
+pub(super) fn inline<'t>(
+    place: &MemberPlace<'_, 't>,
+    mime: &'t str,
+    data: impl Into<Cow<'t, str>>,
+) -> Media<'t> {
+    let source = MediaSource::Inline { mime, data: data.into() };
     Media { source, name: None, detail: None, path: place.path() }
 }
 

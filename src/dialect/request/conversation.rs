@@ -67,7 +67,7 @@ pub(super) enum Part<'t> {
     /// A PDF, or another file that is read as text and pictures.
     Document(Media<'t>),
     Audio {
-        data: &'t str,
+        data: Cow<'t, str>,
         format: &'t str,
         /// The place in the client's request, for an error.
         path: String,

@@ -35,8 +35,12 @@ pub struct RequestOptions<'a> {
     /// Chat: a call that has no signature gets one that Google takes instead, because Gemini 3 refuses a call
     /// without any. <https://ai.google.dev/gemini-api/docs/thought-signatures>
     pub signs_calls: bool,
-    /// Messages: the model takes `temperature`, `top_p` and `top_k`.
+    /// The model takes `temperature` and `top_p`, and with Messages `top_k`.
     pub takes_sampling: bool,
+    /// Responses: the model is asked for a summary of its reasoning.
+    pub gives_summaries: bool,
+    /// Responses: the model is asked for its reasoning in a sealed form.
+    pub seals_reasoning: bool,
     /// Messages: the model leaves the text of its thinking out unless it is asked for.
     pub hides_thinking: bool,
     /// Chat: developer messages keep their role; else they become system messages.
@@ -73,6 +77,8 @@ impl<'a> RequestOptions<'a> {
             reasoning_forms: CHAT_FORMS,
             signs_calls: false,
             takes_sampling: true,
+            gives_summaries: true,
+            seals_reasoning: true,
             hides_thinking: false,
             developer_role: false,
             strict_turns: false,

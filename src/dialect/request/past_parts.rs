@@ -37,6 +37,8 @@ impl PartsOwner {
             reasoning_forms,
             signs_calls,
             takes_sampling,
+            gives_summaries: _,
+            seals_reasoning: _,
             hides_thinking,
             developer_role,
             strict_turns,

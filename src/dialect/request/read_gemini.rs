@@ -182,7 +182,7 @@ fn inline<'t>(blob: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> {
         Some(mime) => content::mime(&mime)?,
         None => return Err(blob.missing("mimeType")),
     };
-    let data = blob.required_text("data")?;
+    let data = content::standard_base64(blob.required_text("data")?);
     match mime {
         "audio/wav" | "audio/x-wav" => Ok(Part::Audio { data, format: "wav", path: blob.path() }),
         "audio/mp3" | "audio/mpeg" => Ok(Part::Audio { data, format: "mp3", path: blob.path() }),

@@ -118,7 +118,7 @@ fn stored(part: &MemberPlace<'_, '_>, expected: &str) -> RequestError {
 
 pub(super) fn audio<'t>(audio: &MemberPlace<'_, 't>) -> Result<Part<'t>, RequestError> {
     let (data, format) = (audio.required_text("data")?, audio.required_text("format")?);
-    Ok(Part::Audio { data, format, path: audio.path() })
+    Ok(Part::Audio { data: data.into(), format, path: audio.path() })
 }
 
 fn tool_call<'t>(

@@ -57,7 +57,8 @@ impl FunctionTool<'_> {
         }
     }
 
-    /// The same for OpenAI, which refuses an object that does not say its properties.
+    /// The same for OpenAI, which refuses an object that does not say its properties, and an array that does
+    /// not say its items.
     pub(super) fn write_parameters(&self, object: &mut ObjectWriter<'_>) -> bool {
         let schema = match self.form {
             ToolForm::Function { parameters } => parameters,
@@ -68,15 +69,94 @@ impl FunctionTool<'_> {
             let kind = schema.get("type").and_then(JsonValue::as_str);
             kind.is_some_and(|kind| kind.eq_ignore_ascii_case("object")) && schema.get("properties").is_none()
         };
-        if schema.filter(is_bare).is_none() {
+        let is_bare = schema.as_ref().is_some_and(is_bare);
+        // Gemini's own API asks for the items, too.
+        let itemless = match self.form {
+            ToolForm::Function { parameters } => parameters.filter(|schema| lacks_items(*schema)),
+            ToolForm::GeminiFunction { .. } | ToolForm::Custom { .. } | ToolForm::LocalShell => None,
+        };
+        if !is_bare && itemless.is_none() {
             return self.write_schema("parameters", object);
         }
-        let mut bare = Vec::new();
-        self.write_schema_to(&mut bare);
-        let open = bare.strip_suffix(b"}").unwrap_or(&bare);
-        object.key("parameters").raw(open).raw(r#","properties":{}}"#);
+        let mut text = Vec::new();
+        match itemless {
+            Some(schema) => write_with_items(schema, &mut text),
+            None => self.write_schema_to(&mut text),
+        }
+        let out = object.key("parameters");
+        match text.strip_suffix(b"}").filter(|_| is_bare) {
+            Some(open) => out.raw(open).raw(r#","properties":{}}"#),
+            None => out.raw(&text),
+        };
         true
     }
+}
+
+/// Keywords whose members are schemas, and keywords that are a schema or a list of them.
+const NAMED_SCHEMAS: [&str; 5] =
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+const INNER_SCHEMAS: [&str; 11] = [
+    "items",
+    "prefixItems",
+    "additionalProperties",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "contains",
+];
+
+fn is_itemless(schema: JsonValue<'_>) -> bool {
+    let kind = schema.get("type");
+    let is_array = |kind: JsonValue<'_>| kind.as_str() == Some("array");
+    let says_array =
+        kind.is_some_and(|kind| is_array(kind) || kind.is_array() && kind.elements().any(is_array));
+    says_array && schema.get("items").is_none()
+}
+
+/// Whether a schema of an array in it does not say the items.
+fn lacks_items(schema: JsonValue<'_>) -> bool {
+    if schema.is_array() {
+        return schema.elements().any(lacks_items);
+    }
+    let has_one = |(name, value): (&str, JsonValue<'_>)| {
+        if NAMED_SCHEMAS.contains(&name) {
+            return value.is_object() && value.members().any(|(_, inner)| lacks_items(inner));
+        }
+        INNER_SCHEMAS.contains(&name) && lacks_items(value)
+    };
+    schema.is_object() && (is_itemless(schema) || schema.members().any(has_one))
+}
+
+/// The schema, in which an array of anything says so.
+fn write_with_items(schema: JsonValue<'_>, out: &mut Vec<u8>) {
+    if schema.is_array() {
+        let mut array = ArrayWriter::open(out);
+        schema.elements().for_each(|element| write_with_items(element, array.element()));
+        return array.close();
+    }
+    if !schema.is_object() {
+        return schema.write(out);
+    }
+    let mut object = ObjectWriter::open(out);
+    for (name, value) in schema.members() {
+        if NAMED_SCHEMAS.contains(&name) && value.is_object() {
+            let mut named = object.object(name);
+            value.members().for_each(|(name, inner)| write_with_items(inner, named.key(name)));
+            named.close();
+        } else if INNER_SCHEMAS.contains(&name) {
+            write_with_items(value, object.key(name));
+        } else {
+            object.value(name, value);
+        }
+    }
+    if is_itemless(schema) {
+        object.key("items").raw("{}");
+    }
+    object.close();
 }
 
 const INPUT_SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;

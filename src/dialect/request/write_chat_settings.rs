@@ -7,7 +7,7 @@ use super::{
     EffortForm, RequestOptions,
     conversation::Conversation,
     schema::write_gemini_schema,
-    wishes::{AnswerFormat, ReasoningEffort, ToolChoice},
+    wishes::{AnswerFormat, ReasoningEffort, ToolChoice, Wishes},
     write::{ArrayWriter, ObjectWriter},
 };
 use crate::dialect::json::JsonWrite;
@@ -59,8 +59,7 @@ pub(super) fn write_settings(
     if let Some(limit) = settings.max_tokens {
         root.number(options.max_tokens_member, limit);
     }
-    root.maybe_value("temperature", settings.temperature);
-    root.maybe_value("top_p", settings.top_p);
+    let lost = write_sampling(settings, options, root);
     root.maybe_value(options.seed_member, settings.seed);
     root.maybe_value("presence_penalty", settings.presence_penalty);
     root.maybe_value("frequency_penalty", settings.frequency_penalty);
@@ -98,12 +97,32 @@ pub(super) fn write_settings(
         ("user", settings.user.is_some() && !options.takes_user),
         ("verbosity", settings.verbosity.is_some() && !options.openai_members),
         ("prompt_cache_key", settings.cache_key.is_some() && !options.openai_members),
-    ] {
+    ]
+    .into_iter()
+    .chain(lost)
+    {
         if is_said {
             talk.dropped.note(name);
         }
     }
     unshared.iter().for_each(|(name, _)| talk.dropped.note(name));
+}
+
+/// What is left out where the model takes neither, and whether it is a loss: 1 is what such a model takes in
+/// any case.
+pub(super) fn write_sampling(
+    settings: &Wishes<'_>,
+    options: &RequestOptions<'_>,
+    root: &mut ObjectWriter<'_>,
+) -> [(&'static str, bool); 2] {
+    let wishes = [("temperature", settings.temperature), ("top_p", settings.top_p)];
+    wishes.map(|(name, wish)| {
+        if options.takes_sampling {
+            root.maybe_value(name, wish);
+            return (name, false);
+        }
+        (name, wish.is_some_and(|number| number.as_f64() != Some(1.0)))
+    })
 }
 
 fn write_format(format: &AnswerFormat<'_>, root: &mut ObjectWriter<'_>) {

@@ -10,7 +10,7 @@ use super::{
     value::JsonValue,
     wishes::{AnswerFormat, FunctionTool, ReasoningEffort, ToolChoice, ToolForm},
     write::{ArrayWriter, ObjectWriter},
-    write_chat_settings::effort_of,
+    write_chat_settings::{effort_of, write_sampling},
 };
 use crate::dialect::json::JsonWrite;
 
@@ -77,8 +77,7 @@ pub(super) fn write_settings(
     if let Some(limit) = settings.max_tokens {
         root.number("max_output_tokens", limit.max(MIN_TOKENS));
     }
-    root.maybe_value("temperature", settings.temperature);
-    root.maybe_value("top_p", settings.top_p);
+    let lost = write_sampling(settings, options, root);
     root.maybe_text("user", settings.user);
     if options.openai_members {
         root.maybe_text("prompt_cache_key", settings.cache_key.as_deref());
@@ -103,7 +102,7 @@ pub(super) fn write_settings(
         ("frequency_penalty", is_set(settings.frequency_penalty)),
         ("max_tokens", settings.max_tokens.is_some_and(|limit| limit < MIN_TOKENS)),
     ];
-    for (name, _) in cases.iter().filter(|(_, is_said)| *is_said) {
+    for (name, _) in cases.iter().chain(&lost).filter(|(_, is_said)| *is_said) {
         talk.dropped.note(name);
     }
     if !options.openai_members {
@@ -146,16 +145,23 @@ pub(super) fn write_reasoning_wish(
     let is_asked = is_wished && options.effort != EffortForm::Never;
     let wants_logprobs = settings.logprobs;
     if is_asked {
-        let mut reasoning = root.object("reasoning");
-        reasoning.maybe_text("effort", effort);
-        reasoning.text("summary", "auto");
-        reasoning.close();
+        let summary = options.gives_summaries.then_some("auto");
+        if effort.is_some() || summary.is_some() {
+            let mut reasoning = root.object("reasoning");
+            reasoning.maybe_text("effort", effort);
+            reasoning.maybe_text("summary", summary);
+            reasoning.close();
+        }
+        if summary.is_none() && settings.wants_reasoning {
+            talk.dropped.note("reasoning_summary");
+        }
     } else if is_wished || settings.effort == Some(ReasoningEffort::Off) {
         talk.dropped.note("reasoning_effort");
     }
-    if is_asked || wants_logprobs {
+    let wants_sealed = is_asked && options.seals_reasoning;
+    if wants_sealed || wants_logprobs {
         let mut include = root.array("include");
-        if is_asked {
+        if wants_sealed {
             include.element().string("reasoning.encrypted_content");
         }
         if wants_logprobs {

@@ -19,6 +19,14 @@ fn messages_clients_get_anthropics_errors() {
             "slow",
         ),
         (503, r#"{"error":{"message":"busy"}}"#, 529, "overloaded_error", "busy"),
+        (
+            429,
+            r#"{"error":{"message":"Too many tokens, please wait before trying again.","code":"429"}}"#,
+            429,
+            "rate_limit_error",
+            "Too many tokens, please wait before trying again.",
+        ),
+        (429, r#"{"error":{"message":"too many tokens"}}"#, 429, "rate_limit_error", "too many tokens"),
         (503, "<html>", 529, "overloaded_error", "the provider answered with status 503"),
         (
             400,

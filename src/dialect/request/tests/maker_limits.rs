@@ -27,6 +27,55 @@ fn of_format(from: ApiDialect, schema: &Value) -> Value {
     }
 }
 
+/// OpenAI refuses an array that does not say its items, wherever it stands in a schema; all other schemas
+/// stay as they are.
+#[test]
+fn an_array_of_anything_says_so_to_openai() {
+    let tools = |schema: &Value| json!({"max_tokens": 9, "tools": [{"name": "f", "input_schema": schema}]});
+    let whole = json!({"type": "object", "properties": {
+        "type": {"type": "string", "enum": ["array"], "default": {"type": "array"}},
+        "a": {"type": "array", "items": {"type": "array", "items": {"type": "string"}}},
+    }});
+    let lacking = |list: Value| json!({"type": "object", "properties": {"l": list, "a": {"type": "array", "items": {"type": "integer"}}}});
+    let list = json!({"type": "array", "description": "d"});
+    let said = json!({"type": "array", "description": "d", "items": {}});
+    let nested = |list: &Value| json!({"anyOf": [{"type": "object", "properties": {"items": list}}, {"type": "null"}]});
+    for (schema, expected) in [
+        (whole.clone(), whole),
+        (lacking(list.clone()), lacking(said.clone())),
+        (
+            lacking(json!({"type": ["array", "null"]})),
+            lacking(json!({"type": ["array", "null"], "items": {}})),
+        ),
+        (lacking(nested(&list)), lacking(nested(&said))),
+        (
+            json!({"type": "object", "$defs": {"l": list}}),
+            json!({"type": "object", "$defs": {"l": said}, "properties": {}}),
+        ),
+    ] {
+        let (body, dropped) = sent(Messages, ChatCompletions, tools(&schema));
+        assert_eq!((&body["tools"][0]["function"]["parameters"], dropped), (&expected, vec![]), "{schema}");
+        let (body, _) = sent(Messages, Responses, tools(&schema));
+        assert_eq!(body["tools"][0]["parameters"], expected, "{schema}");
+    }
+}
+
+/// google-genai for Python writes bytes in base64's URL-safe alphabet, and Protobuf's JSON may lack padding.
+#[test]
+fn bytes_of_gemini_become_standard_base64() {
+    for (data, expected) in [("-_8=", "+/8="), ("-_8", "+/8="), ("_w", "/w=="), ("QUJD", "QUJD")] {
+        let part =
+            |mime: &str| json!({"contents": [{"parts": [{"inlineData": {"mimeType": mime, "data": data}}]}]});
+        let (body, _) = sent(Gemini, ChatCompletions, part("image/png"));
+        let url = &body["messages"][0]["content"][0]["image_url"]["url"];
+        assert_eq!(url.as_str().unwrap(), format!("data:image/png;base64,{expected}"));
+        let (body, _) = sent(Gemini, Messages, part("image/png"));
+        assert_eq!(body["messages"][0]["content"][0]["source"]["data"], expected);
+        let (body, _) = sent(Gemini, ChatCompletions, part("audio/wav"));
+        assert_eq!(body["messages"][0]["content"][0]["input_audio"]["data"], expected);
+    }
+}
+
 /// google-genai for Python writes the names of its members.
 #[test]
 fn a_form_of_gemini_is_read_in_both_spellings() {
