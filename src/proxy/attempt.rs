@@ -121,7 +121,9 @@ impl RequestContext<'_> {
         tracing::debug!(id = %self.id, provider = %target.name, "connecting");
         let stage = running.stage.cell();
         // In their places, because an `await` of the futures themselves would copy them.
-        let sent = pin!(self.upstream.send_noting(target, &request, body, deadline, stage)).await;
+        let may_repeat = !self.snapshot.catalog.settings().retry.safe;
+        let sent = self.upstream.send_noting(target, &request, body, deadline, (stage, may_repeat));
+        let sent = pin!(sent).await;
         let response = sent.map_err(AttemptError::Fault)?;
         tracing::debug!(
             id = %self.id, provider = %target.name, status = response.status.as_u16(),

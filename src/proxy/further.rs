@@ -40,7 +40,7 @@ use super::{
 use crate::{
     auth::Principal,
     base::{
-        Endpoint, HandlerResponse, Moment, RequestHead,
+        Endpoint, HandlerResponse, Moment, RequestHead, Sent,
         origins::{OriginMaker, OriginToken},
     },
     exchange::{BackgroundPart, RequestRecord, ResponseMode},
@@ -294,7 +294,8 @@ impl RequestContext<'_> {
             }
             let class = failure.class;
             let is_elsewhere = self.is_elsewhere(&error, class);
-            let is_final = !is_elsewhere && class.consequence().next_step == NextStep::Stop;
+            let may_be_done = failure.sent == Sent::Unknown && self.snapshot.catalog.settings().retry.safe;
+            let is_final = may_be_done || !is_elsewhere && class.consequence().next_step == NextStep::Stop;
             failures.add(failure);
             if is_final || kept.as_ref().is_none_or(|kept| kept.is_elsewhere) {
                 kept = Some(KeptError { error, class, provider: (provider, index), is_elsewhere });

@@ -13,7 +13,7 @@
 //! - `h1`: HTTP/1.1, by a loop of our own over httparse
 //!   - `head`, `reader`, `wire`, `read_readiness`, `body`, `response`, `linger`, `connection`
 //! - `h2`: HTTP/2, by hyper
-//!   - `state`, `activity`, `flush_mark`, `content`, `connection`, `service`, `unread`
+//!   - `state`, `activity`, `held_frames`, `content`, `connection`, `service`, `unread`
 //!
 //! Files import downwards: `listen`, `conn::open`, the protocols' `connection`, `conn::request_body`, the
 //! protocols' other files, `conn`. `conn::state` knows HTTP/2's `state` and no other protocol file.

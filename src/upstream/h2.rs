@@ -526,6 +526,8 @@ async fn unacknowledged(pings: Option<PingPong>, interval: Option<Duration>, sta
             }
         };
         let reads = state.reads.get();
+        // A late answer to the one before would stand for an answer to this one.
+        is_outstanding = is_outstanding && poll_fn(|cx| Poll::Ready(pings.poll_pong(cx).is_pending())).await;
         is_outstanding = is_outstanding || pings.send_ping(Ping::opaque()).is_ok();
         let pong = poll_fn(|cx| pings.poll_pong(cx));
         match timeout(allowed, pong).await {

@@ -87,10 +87,11 @@ impl Upstream {
         body: ByteList,
         deadline: Deadline,
     ) -> Result<Response, Fault> {
-        self.send_noting(target, request, body, deadline, &Cell::new(Stage::Pool)).await
+        self.send_noting(target, request, body, deadline, (&Cell::new(Stage::Pool), true)).await
     }
 
-    /// As [`Upstream::send`], and keeps `stage` at the current stage.
+    /// As [`Upstream::send`], and keeps `stage` at the current stage. Without `may_repeat` a request that the
+    /// provider may have received is not sent again on another connection.
     ///
     /// # Errors
     /// As [`Upstream::send`].
@@ -104,7 +105,7 @@ impl Upstream {
         request: &Request<'_>,
         body: ByteList,
         deadline: Deadline,
-        stage: &Cell<Stage>,
+        (stage, may_repeat): (&Cell<Stage>, bool),
     ) -> impl Future<Output = Result<Response, Fault>> {
         async move {
             let start = Instant::now();
@@ -121,8 +122,9 @@ impl Upstream {
                 Err(fault)
                     if may_replace(
                         &fault,
-                        reused && start.elapsed() - connected_after < STALE_LIMIT
-                            || multiplexed.is_some_and(|connection| connection.was_silent()),
+                        may_repeat
+                            && (reused && start.elapsed() - connected_after < STALE_LIMIT
+                                || multiplexed.is_some_and(|connection| connection.was_silent())),
                     ) =>
                 {
                     // One that was open by then may have refused the request, or be leaving as well.

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 use thalweg::relay::{FaultDisplay, Mode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     client::{Answer, Call, Version},
     gateway::{PAIRS, Plan},
     journal,
     upstream::{
-        Framing, Speaks, Step, Upstream,
+        Framing, Gate, Speaks, Step, Upstream,
+        log::in_time,
         script::{self, delta, raw, sse_head},
     },
 };
@@ -288,6 +290,30 @@ async fn a_client_of_http_1_0_gets_the_event() {
     while client.fill().await {}
     let text = String::from_utf8_lossy(client.unread()).into_owned();
     assert!(text.contains("\"one\"") && text.contains("provider returned error: connection lost"), "{text}");
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A body of another kind has no such event: its connection is reset, because an orderly end would make it
+/// whole (RFC 9112 section 8).
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_a_reset_for_other_bodies() {
+    let head = script::head(200, "audio/mpeg", Framing::Chunked);
+    let gate = Gate::new();
+    let steps = vec![head, script::body("half"), Step::Wait(gate.clone()), Step::Close];
+    let upstream = Upstream::always(Speaks::H1, steps);
+    let gateway = Plan::to(&[&upstream]).start().await;
+    let mut client = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+    let call = Call::post("/v1/audio/speech", r#"{"model":"m","input":"x","voice":"y"}"#).wire();
+    let call = String::from_utf8(call).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1);
+    client.write_all(call.as_bytes()).await.unwrap();
+    let mut received = Vec::new();
+    while !received.ends_with(b"half") {
+        assert!(client.read_buf(&mut received).await.unwrap() > 0);
+    }
+    gate.open();
+    let end = in_time(client.read_buf(&mut received)).await.expect("an end in time");
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     drop(client);
     gateway.stop().await;
 }

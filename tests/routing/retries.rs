@@ -83,6 +83,39 @@ async fn retries_can_be_made_safe() {
     }
 }
 
+/// The same at the endpoints whose providers are asked in turn, and on a connection that was used before,
+/// whose end is otherwise taken for its age.
+#[tokio::test]
+async fn safe_retries_hold_everywhere() {
+    for safe in [false, true] {
+        let (first, second) = (Upstream::always(Speaks::H1, vec![Step::Close]), serving());
+        let plan = Plan::to(&[&first, &second]).with(|settings| settings.routing.retry.safe = safe);
+        let gateway = plan.start().await;
+        let mut client = gateway.client(Version::H1).await;
+        let picture = Call::post("/v1/images/generations", r#"{"model":"m","prompt":"x"}"#);
+        client.send(picture).await.collect().await;
+        assert_eq!((first.log.requests(), second.log.requests()), (1, usize::from(!safe)));
+        drop(client);
+        gateway.stop().await;
+        for speaks in [Speaks::H1, Speaks::H2] {
+            let upstream = Upstream::by(speaks, |number, _| match number {
+                1 => vec![Step::Close],
+                _ => script::sse(script::short_stream()),
+            });
+            let plan = Plan::to(&[&upstream]).with(|settings| settings.routing.retry.safe = safe);
+            let gateway = plan.start().await;
+            let mut client = gateway.client(Version::H1).await;
+            client.send(Call::stream()).await.collect().await;
+            let answer = client.send(Call::stream()).await;
+            assert_eq!(answer.status, if safe { 502 } else { 200 }, "{speaks:?}");
+            answer.collect().await;
+            assert_eq!(upstream.log.requests(), if safe { 2 } else { 3 }, "{speaks:?}");
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
 /// The client's own deadline ends all attempts.
 #[tokio::test]
 async fn the_clients_deadline_ends_all_attempts() {

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -45,6 +46,14 @@ pub(in crate::server) struct Socket {
 impl Socket {
     pub(super) const fn new(stream: ClientStream, first: Option<FirstBytes>, record: Rc<ConnRecord>) -> Self {
         Self { stream, first, record }
+    }
+
+    /// A close resets the connection, and bytes that are not sent yet are lost. One with TLS ends without its
+    /// own end, which shows the same.
+    pub(in crate::server) fn reset_on_close(&self) {
+        if let ClientStream::Plain(stream) = &self.stream {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// The bytes that were read before the protocol was known.

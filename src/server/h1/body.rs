@@ -8,17 +8,22 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::server::{conn::state::InFlight, cut::Cuttable};
+use crate::server::{
+    conn::state::InFlight,
+    cut::{CutCause, Cuttable},
+};
 
 #[derive(Debug)]
-pub(super) struct H1ResponseBody<B: Cuttable> {
+pub(super) struct H1ResponseBody<B: Body + Cuttable> {
     pub(super) content: B,
     pub(super) in_flight: InFlight,
 }
 
-impl<B: Cuttable> Drop for H1ResponseBody<B> {
+impl<B: Body + Cuttable> Drop for H1ResponseBody<B> {
     fn drop(&mut self) {
-        if let Some(cause) = self.in_flight.0.cut_cause() {
+        // An answer that has gone on in full was not cut by the drain.
+        let is_cut = |cause: &CutCause| *cause != CutCause::Drain || !self.content.is_end_stream();
+        if let Some(cause) = self.in_flight.0.cut_cause().filter(is_cut) {
             self.content.cut(cause);
         }
     }

@@ -72,7 +72,7 @@ enum Framing {
 }
 
 #[derive(Debug)]
-pub(super) struct ResponseWriter<B: Cuttable> {
+pub(super) struct ResponseWriter<B: Body + Cuttable> {
     /// Dropped, and `None`, once its last frame is written: by the drop the body knows that the client has
     /// all of it.
     body: Option<H1ResponseBody<B>>,
@@ -84,6 +84,8 @@ pub(super) struct ResponseWriter<B: Cuttable> {
     chunk: ChunkWriter,
     /// The head did not announce a close.
     persists: bool,
+    /// A body of events shows by an event that it breaks off.
+    has_events: bool,
     is_read: bool,
     /// `None` until the response has waited once.
     readiness: Option<ReadReadiness>,
@@ -110,8 +112,11 @@ where
         let persists =
             form.persists && form.is_read && !closes && !(has_body && framing == Framing::UntilClose);
         let shown = (!bodiless).then_some(framing);
+        let has_events =
+            headers.get("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let mut writer = Self {
             framing,
+            has_events,
             is_last_loaded: false,
             broken: None,
             chunk: ChunkWriter::new(render_head(status, &headers, (form, shown, persists))),
@@ -228,7 +233,11 @@ where
     ) -> Poll<Result<ResponseEnd, Box<dyn Error + Send + Sync>>> {
         let socket = &mut wire.borrow_mut().socket;
         ready!(self.chunk.poll_write(socket, cx))?;
-        ready!(Pin::new(socket).poll_flush(cx))?;
+        ready!(Pin::new(&mut *socket).poll_flush(cx))?;
+        if self.framing == Framing::UntilClose && !self.has_events {
+            // The end of the connection would be the body's (RFC 9112 section 8).
+            socket.reset_on_close();
+        }
         Poll::Ready(self.broken.take().map_or(Ok(ResponseEnd::Closed), Err))
     }
 

@@ -4,7 +4,7 @@
 //!
 //! - [`state`]: the part of a connection's state that concerns HTTP/2 alone
 //! - [`activity`]: whether a stream's client reads it
-//! - [`flush_mark`]: whether the frames before a reset are written
+//! - [`held_frames`]: whether the frames before a reset are written
 //! - [`content`]: a response's content: the handler's, or a refusal
 //! - [`connection`]: hyper's HTTP/2 on the connection's own worker
 //! - [`service`]: from hyper's request to the handler's response
@@ -13,7 +13,7 @@
 mod activity;
 mod connection;
 mod content;
-mod flush_mark;
+mod held_frames;
 mod service;
 mod state;
 mod unread;

@@ -17,7 +17,7 @@ use hyper::{body::Incoming, service::Service};
 use super::{
     activity::StreamActivity,
     content::Content,
-    flush_mark::FlushMark,
+    held_frames::HeldFrames,
     state::H2ConnState,
     unread::{Discard, UnreadBody},
 };
@@ -26,7 +26,7 @@ use crate::server::{
         RequestBody,
         state::{ConnRecord, InFlight},
     },
-    cut::Cuttable,
+    cut::{CutCause, Cuttable},
     handler::Handler,
     host::{is_same_host, names_hosts_only},
     refusal::{Ambiguity, RefusalReason, SHOULD_RETRY},
@@ -46,7 +46,9 @@ pub(super) struct H2Service<H> {
 pub(super) struct H2ResponseBody<B: Cuttable + Body<Data = Bytes> + Unpin> {
     body: Content<B>,
     /// The body has failed: the stream is reset after the frames that wait.
-    broken: Option<Box<(FlushMark, B::Error)>>,
+    broken: Option<Box<B::Error>>,
+    /// `None` until there is a frame before the last.
+    held: Option<HeldFrames>,
     activity: Rc<StreamActivity>,
     unread: UnreadBody,
     /// `None` until the response has ended before its request.
@@ -71,6 +73,7 @@ impl<H: Handler> Service<Request<Incoming>> for H2Service<H> {
             response.map(|body| H2ResponseBody {
                 body,
                 broken: None,
+                held: None,
                 activity,
                 unread,
                 discard: None,
@@ -114,13 +117,23 @@ fn refuse<B>(reason: RefusalReason, body: Bytes) -> Response<Content<B>> {
 
 impl<B: Cuttable + Body<Data = Bytes> + Unpin> Drop for H2ResponseBody<B> {
     fn drop(&mut self) {
-        if let Some(cause) = self.activity.cut_cause().or_else(|| self.in_flight.0.cut_cause()) {
+        let cause = self.activity.cut_cause().or_else(|| self.in_flight.0.cut_cause());
+        if let Some(cause) = cause.filter(|cause| *cause != CutCause::Drain || !self.body.is_end_stream()) {
             self.body.cut(cause);
         }
     }
 }
 
 impl<B: Cuttable + Body<Data = Bytes> + Unpin> H2ResponseBody<B> {
+    /// The error of a body that has failed, after the frames that wait: the client has the time of
+    /// `write_timeout` to read them.
+    fn poll_break(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(held) = &self.held {
+            ready!(held.poll_written(cx));
+        }
+        Poll::Ready(self.broken.take().map(|error| Err(*error)))
+    }
+
     /// Ready when the rest of the request has been read and dropped, after the response's last frame.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.discard.is_none() {
@@ -139,19 +152,25 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for H2ResponseBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if let Some(broken) = &self.broken {
-            // The client waits for nothing: it has the time of `write_timeout` to read what waits for it.
-            ready!(broken.0.poll(cx));
-            return Poll::Ready(self.broken.take().map(|broken| Err(broken.1)));
+        if self.broken.is_some() {
+            return self.poll_break(cx);
         }
         if let Some(cause) = self.in_flight.0.end_cause() {
             self.body.end(cause);
         }
         let mut polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = polled {
-            let mark = FlushMark::default();
-            polled = Poll::Ready(Some(Ok(Frame::data(mark.frame()))));
-            self.broken = Some(Box::new((mark, error)));
+            self.broken = Some(Box::new(error));
+            return self.poll_break(cx);
+        }
+        if let Poll::Ready(Some(Ok(frame))) = polled {
+            let is_last = self.body.is_end_stream();
+            let held = &mut self.held;
+            let frame = frame.map_data(|data| match is_last {
+                true => data,
+                false => held.get_or_insert_default().count(data),
+            });
+            polled = Poll::Ready(Some(Ok(frame)));
         }
         let waits = polled.is_pending()
             || (matches!(polled, Poll::Ready(None)) && self.poll_discard(cx).is_pending());

@@ -1,5 +1,9 @@
 //! HTTP/2, with h2's client.
 
+use std::cell::RefCell;
+
+use tokio::io::{AsyncWrite, ReadBuf};
+
 use super::*;
 
 #[test]
@@ -143,11 +147,14 @@ fn limits_header_counts_and_refuses_what_is_no_host() {
     });
 }
 
-/// A body that breaks off reaches its client up to the break, however small the client's window is.
+/// A body that breaks off reaches its client up to the break, however small the client's window is, and
+/// without an empty frame, of which clients take few.
 #[test]
 fn a_broken_stream_is_reset_after_its_last_bytes() {
     run(ServerLimits::default(), |server| async move {
         let stream = TcpStream::connect(server.address).await.unwrap();
+        let wire = Rc::<RefCell<Vec<u8>>>::default();
+        let stream = Recorded(stream, Rc::clone(&wire));
         let mut builder = ::h2::client::Builder::new();
         builder.initial_window_size(4);
         let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
@@ -167,5 +174,44 @@ fn a_broken_stream_is_reset_after_its_last_bytes() {
         };
         assert_eq!(error.reason(), Some(::h2::Reason::INTERNAL_ERROR));
         assert_eq!(received, b"data: x\n\n".repeat(3));
+        let (wire, mut at, mut lengths) = (wire.take(), 0, Vec::new());
+        while let Some([high, middle, low, kind]) = wire.get(at..at + 4) {
+            let length = u32::from_be_bytes([0, *high, *middle, *low]) as usize;
+            if *kind == 0 {
+                lengths.push(length);
+            }
+            at += 9 + length;
+        }
+        assert!(!lengths.is_empty() && !lengths.contains(&0), "{lengths:?}");
     });
+}
+
+/// Keeps all that comes.
+struct Recorded(TcpStream, Rc<RefCell<Vec<u8>>>);
+
+impl AsyncRead for Recorded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.0).poll_read(cx, buf);
+        self.1.borrow_mut().extend_from_slice(&buf.filled()[before..]);
+        polled
+    }
+}
+
+impl AsyncWrite for Recorded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
 }
