@@ -19,27 +19,22 @@ pub(super) struct Cut {
 pub(super) struct Holdback {
     /// The unfinished event.
     tail: ByteList,
-    /// The beginning of the unfinished event has passed.
-    is_open: bool,
 }
 
 impl Holdback {
-    /// `is_open`: the beginning of the unfinished event has passed.
-    pub(super) fn new(is_open: bool) -> Self {
-        Self { tail: ByteList::new(), is_open }
-    }
-
-    /// The beginning of the unfinished event has passed.
-    pub(super) const fn is_open(&self) -> bool {
-        self.is_open
-    }
-
     /// Passes `frame` into `out` up to `event_end`, where its last event ends, without the `cuts`. A frame
-    /// that is whole events, as nearly all are, passes as it is.
-    pub(super) fn pass(&mut self, frame: Bytes, event_end: Option<usize>, cuts: &[Cut], out: &mut ByteList) {
-        self.is_open &= event_end.is_none();
+    /// that is whole events, as nearly all are, passes as it is. True: the beginning of the unfinished event
+    /// passed as well.
+    pub(super) fn pass(
+        &mut self,
+        frame: Bytes,
+        event_end: Option<usize>,
+        cuts: &[Cut],
+        out: &mut ByteList,
+    ) -> bool {
         if event_end == Some(frame.len()) && cuts.is_empty() {
-            return self.release(frame, out);
+            self.release(frame, out);
+            return false;
         }
         let mut at = 0;
         for cut in cuts {
@@ -56,10 +51,11 @@ impl Holdback {
             at = end;
         }
         self.tail.push(frame.slice(at..));
-        if self.tail.len() > MAX_HELD {
+        let is_too_long = self.tail.len() > MAX_HELD;
+        if is_too_long {
             self.flush(out);
-            self.is_open = true;
         }
+        is_too_long
     }
 
     /// Passes the withheld bytes, and then `bytes`.
@@ -113,11 +109,11 @@ mod tests {
     fn an_event_beyond_the_bound_passes_in_pieces() {
         let (mut holdback, mut out) = (Holdback::default(), ByteList::new());
         let frame = Bytes::from(vec![b'x'; MAX_HELD]);
-        holdback.pass(frame, None, &[], &mut out);
+        assert!(!holdback.pass(frame, None, &[], &mut out));
         assert_eq!(out.len(), 0);
-        holdback.pass(Bytes::from_static(b"y"), None, &[], &mut out);
-        assert_eq!((out.len(), holdback.is_open()), (MAX_HELD + 1, true));
-        holdback.pass(Bytes::from_static(b"z\n\n"), Some(3), &[], &mut out);
-        assert_eq!((out.len(), holdback.is_open()), (MAX_HELD + 4, false));
+        assert!(holdback.pass(Bytes::from_static(b"y"), None, &[], &mut out));
+        assert_eq!(out.len(), MAX_HELD + 1);
+        assert!(!holdback.pass(Bytes::from_static(b"z\n\n"), Some(3), &[], &mut out));
+        assert_eq!(out.len(), MAX_HELD + 4);
     }
 }

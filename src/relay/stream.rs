@@ -74,6 +74,8 @@ pub(super) struct Stream<S: FrameSource> {
     holdback: Option<Holdback>,
     /// The last frame ended within an event; kept while there is no `holdback`.
     is_mid_event: bool,
+    /// The client has the beginning of an event whose rest is in `holdback`.
+    has_open_event: bool,
     /// Boxed, because few streams are buffered.
     coalesce: Option<Box<Coalesce>>,
     strip_usage: bool,
@@ -108,6 +110,7 @@ impl<S: FrameSource> Stream<S> {
             ready: ByteList::new(),
             holdback: (strip_usage || buffered).then(Holdback::default),
             is_mid_event: false,
+            has_open_event: false,
             coalesce: buffered.then(|| Box::new(Coalesce::new(settings.chunk_size, settings.max_delay))),
             strip_usage,
             tap: Tap::new(options.dialect, options.events, settings.max_line, started, id)
@@ -227,15 +230,16 @@ impl<S: FrameSource> Stream<S> {
         }
         // The end of an empty stream would make it an answer.
         let is_empty = report.done && self.tap.is_blank();
+        self.has_open_event &= report.event_end.is_none();
         match (&mut self.holdback, &mut self.coalesce) {
             _ if is_empty => {}
             (Some(holdback), Some(coalesce)) => {
                 let mut complete = ByteList::new();
-                holdback.pass(frame, report.event_end, &cuts, &mut complete);
+                self.has_open_event |= holdback.pass(frame, report.event_end, &cuts, &mut complete);
                 self.ready.push(coalesce.push(&complete, now).unwrap_or_default());
             }
             (Some(holdback), None) => {
-                holdback.pass(frame, report.event_end, &cuts, &mut self.ready);
+                self.has_open_event |= holdback.pass(frame, report.event_end, &cuts, &mut self.ready);
             }
             (None, _) => self.pass_unheld(frame, report.event_end),
         }
@@ -276,8 +280,9 @@ impl<S: FrameSource> Stream<S> {
             && let Some(source) = &self.source
             && source.may_quote_secret(frame.get(event_end.unwrap_or(0)..).unwrap_or_default())
         {
-            let is_open = was_mid_event && event_end.is_none();
-            self.holdback.insert(Holdback::new(is_open)).pass(frame, event_end, &[], &mut self.ready);
+            let holdback = self.holdback.insert(Holdback::default());
+            let has_begun = holdback.pass(frame, event_end, &[], &mut self.ready);
+            self.has_open_event = has_begun || was_mid_event && event_end.is_none();
         } else {
             self.ready.push(frame);
         }
@@ -408,7 +413,7 @@ impl<S: FrameSource> Stream<S> {
         let terminator: &[u8] = match &self.holdback {
             None => self.tap.event_terminator(),
             // The client's part may end anywhere in a line.
-            Some(holdback) if holdback.is_open() => b"\n\n",
+            Some(_) if self.has_open_event => b"\n\n",
             Some(_) => b"",
         };
         self.ready.push(Bytes::from_static(terminator));

@@ -47,8 +47,9 @@ pub(super) struct Tap {
     has_idle_end: bool,
     /// The body begins as a JSON document does; `error_text` has its bytes while it has no event.
     is_document: bool,
-    /// What would have closed the event within which the stream has ended; empty: it was at an event's end.
-    left_open: &'static [u8],
+    /// The line ends that would have closed the event within which the stream has ended. 0: it was at an
+    /// event's end.
+    left_open: u8,
     /// The first bytes of an error event before the first content, or of a document.
     error_text: Vec<u8>,
     /// Notes the things that the provider makes. `None`: the dialect has no such things.
@@ -101,7 +102,7 @@ impl Tap {
             idle: 0,
             has_idle_end: false,
             is_document: false,
-            left_open: b"",
+            left_open: 0,
             origin: None,
             wants_response_id: false,
             response_id: None,
@@ -224,7 +225,7 @@ impl Tap {
         let mut report = TapReport { content: self.has_content(), ..TapReport::default() };
         let mut is_usage_chunk = false;
         if let Some(scanner) = &mut self.scanner {
-            self.left_open = scanner.event_terminator();
+            self.left_open = scanner.event_terminator().len() as u8;
             let Self { stats, answer_end, content_shape, origin, error_text, .. } = self;
             let at = (self.dialect, origin.as_deref());
             scanner.finish(|event| {
@@ -256,7 +257,7 @@ impl Tap {
 
     /// The last event came without its blank line.
     pub(super) const fn was_left_open(&self) -> bool {
-        !self.left_open.is_empty()
+        self.left_open > 0
     }
 
     /// The stats, to be written on.
@@ -334,9 +335,10 @@ impl Tap {
 
     /// The bytes that close an event that has passed in part.
     pub(super) fn event_terminator(&self) -> &'static [u8] {
-        match &self.scanner {
-            Some(scanner) if self.left_open.is_empty() => scanner.event_terminator(),
-            Some(_) | None => self.left_open,
+        match (&self.scanner, self.left_open) {
+            (_, 1) => b"\n",
+            (_, 2..) => b"\n\n",
+            (scanner, 0) => scanner.as_ref().map_or(b"", Scanner::event_terminator),
         }
     }
 
