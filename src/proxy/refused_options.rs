@@ -21,16 +21,26 @@ const REFUSALS: &[&[u8]] = &[
 ];
 const EFFORTS: &[&[u8]] =
     &[b"reasoning_effort", b"reasoning.effort", b"reasoningEffort", b"output_config", b"thinking"];
-/// In quotes of any kind, as an error names a member.
-const SAMPLING: &[&[u8]] =
-    &[b"'temperature'", b"\"temperature\"", b"`temperature`", b"'top_p'", b"\"top_p\"", b"`top_p`"];
+/// The whole words of a refusal, because an error may repeat the request, or list what is supported.
+const SAMPLING: &[&[u8]] = &[
+    b"nsupported parameter: 'temperature'",
+    b"nsupported parameter: 'top_p'",
+    b"'temperature' is not supported",
+    b"'top_p' is not supported",
+    b"`temperature` is not supported",
+    b"`top_p` is not supported",
+];
+/// Of a model that takes one value.
+const ONE_VALUE: &[&[u8]] = &[b"'temperature' does not support", b"'top_p' does not support"];
+const DEFAULT: &[&[u8]] = &[b"default (1)"];
 /// OpenAI gives a summary of its reasoning to organizations that have shown their identity.
 /// <https://platform.openai.com/docs/guides/reasoning#reasoning-summaries>
 const SUMMARIES: &[&[u8]] = &[b"reasoning.summary", b"reasoning summaries"];
 const VERIFIED: &[&[u8]] = &[b"must be verified"];
-const SEALED: &[&[u8]] = &[b"ncrypted content", b"encrypted_content"];
-/// The name that replaces `max_tokens`.
-const COMPLETION_TOKENS: &[&[u8]] = &[b"max_completion_tokens"];
+const SEALED: &[&[u8]] = &[b"ncrypted content"];
+/// The name of the answer's length that is refused, and the one that replaces it.
+const MAX_TOKENS: &[&[u8]] = &[b"'max_tokens'"];
+const COMPLETION_TOKENS: &[&[u8]] = &[b"'max_completion_tokens'"];
 const LENGTHS: &[&[u8]] = &[b"max_tokens", b"max_completion_tokens", b"max_output_tokens"];
 /// The words before the longest answer that a model gives.
 const BOUNDS: &[&[u8]] = &[
@@ -63,10 +73,10 @@ pub(super) fn find(error: &AttemptError, model: &str, body: &[u8]) -> Option<Ref
     let refuses = says_itself(REFUSALS);
     // Options that the client does not depend on, whichever value is refused.
     let lost = RefusedOptions {
-        sampling: says(SAMPLING) && refuses,
+        sampling: u8::from(says_itself(SAMPLING) || says_itself(ONE_VALUE) && says(DEFAULT)),
         summary: says(SUMMARIES) && (refuses || says_itself(VERIFIED)),
         sealed_reasoning: says(SEALED) && refuses,
-        completion_tokens: says_itself(COMPLETION_TOKENS) && refuses,
+        completion_tokens: says_itself(MAX_TOKENS) && says_itself(COMPLETION_TOKENS) && refuses,
         ..RefusedOptions::default()
     };
     let refused = if lost != RefusedOptions::default() {

@@ -215,7 +215,8 @@ impl RequestContext<'_> {
         if refused.completion_tokens {
             options.max_tokens_member = "max_completion_tokens";
         }
-        options.takes_sampling &= !refused.sampling;
+        options.takes_sampling &= refused.sampling < 2;
+        options.takes_sampling_beside_reasoning = refused.sampling == 0;
         options.gives_summaries &= !refused.summary;
         options.seals_reasoning &= !refused.sealed_reasoning;
         let request = (&self.head.headers, &**self.body);

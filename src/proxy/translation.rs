@@ -83,9 +83,6 @@ const FORMS_OF_HOSTS: &[(&str, &[ReasoningOrigin])] = &[
     ("generativelanguage.googleapis.com", &[ReasoningOrigin::CallSignature]),
 ];
 
-/// <https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle>
-const AZURE: [&str; 3] = [".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"];
-
 /// The peculiarities of a provider, by its address.
 pub(super) fn options<'a>(target: &Target, model: &'a str) -> RequestOptions<'a> {
     let host = &*target.base.host;
@@ -95,7 +92,7 @@ pub(super) fn options<'a>(target: &Target, model: &'a str) -> RequestOptions<'a>
         // The others refuse members that they do not know, or leave these out of their references.
         options.openai_members = host == "api.openai.com";
     }
-    if host == "api.openai.com" || AZURE.iter().any(|suffix| host.ends_with(suffix)) {
+    if host == "api.openai.com" || host.ends_with(".openai.azure.com") {
         // Its reasoning models refuse `max_tokens`, and know developer messages.
         RequestOptions { max_tokens_member: "max_completion_tokens", developer_role: true, ..options }
     } else if host == "openrouter.ai" {

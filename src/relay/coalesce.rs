@@ -49,6 +49,10 @@ impl Coalesce {
         timer.as_mut().poll(cx).map(|()| self.rest())
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// All bytes; empty if there are none.
     pub(super) fn rest(&mut self) -> Bytes {
         self.due = None;

@@ -451,8 +451,8 @@ impl<S: FrameSource> Stream<S> {
     }
 
     /// Bytes that wait for the client.
-    pub(super) const fn waiting(&self) -> usize {
-        self.ready.len()
+    pub(super) fn waiting(&self) -> usize {
+        self.ready.len() + self.coalesce.as_ref().map_or(0, |coalesce| coalesce.len())
     }
 
     /// Notes the usage that the provider has reported in place of usage in the frames. Called before the

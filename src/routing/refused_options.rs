@@ -15,8 +15,8 @@ const MAX_MODELS: usize = 1024;
 pub struct RefusedOptions {
     /// The model takes no wish for reasoning.
     pub effort: bool,
-    /// It takes no `temperature` and no `top_p`.
-    pub sampling: bool,
+    /// 1: it takes no `temperature` and no `top_p` beside a wish for reasoning; 2: nor without one.
+    pub sampling: u8,
     /// It is not asked for a summary of its reasoning.
     pub summary: bool,
     /// It is not asked for its reasoning in a sealed form.
@@ -34,7 +34,8 @@ impl RefusedOptions {
         let max_tokens = self.max_tokens.into_iter().chain(other.max_tokens).min();
         let sum = Self {
             effort: self.effort || other.effort,
-            sampling: self.sampling || other.sampling,
+            // Refused once more, they were sent without such a wish.
+            sampling: (self.sampling + other.sampling).min(2),
             summary: self.summary || other.summary,
             sealed_reasoning: self.sealed_reasoning || other.sealed_reasoning,
             completion_tokens: self.completion_tokens || other.completion_tokens,
@@ -85,7 +86,7 @@ mod tests {
         let both = effort.and(length(8192)).unwrap();
         assert_eq!(both, RefusedOptions { effort: true, max_tokens: Some(8192), ..none });
         for other in [
-            RefusedOptions { sampling: true, ..none },
+            RefusedOptions { sampling: 2, ..none },
             RefusedOptions { summary: true, ..none },
             RefusedOptions { sealed_reasoning: true, ..none },
             RefusedOptions { completion_tokens: true, ..none },
@@ -93,6 +94,8 @@ mod tests {
             let sum = both.and(other).unwrap();
             assert_eq!((sum.and(other), sum.and(both), other.and(none)), (None, None, None));
         }
+        let sampling = RefusedOptions { sampling: 1, ..none };
+        assert_eq!(sampling.and(sampling).unwrap().sampling, 2);
         assert_eq!((both.and(effort), both.and(length(9000))), (None, None), "nothing new");
         assert_eq!(both.and(length(4096)).unwrap().max_tokens, Some(4096));
         let memory = RefusalMemory::default();

@@ -671,7 +671,8 @@ async fn sampling_summaries_and_names_that_a_model_refuses_are_left_out() {
         let body = seen.json();
         let name = |name: &str| format!("Unsupported parameter: '{name}' is not supported with this model.");
         if body["temperature"].is_number() {
-            refusal("Unsupported value: 'temperature' does not support 0.5 with this model.", "temperature")
+            let words = "does not support 0.5 with this model. Only the default (1) value is supported.";
+            refusal(&format!("Unsupported value: 'temperature' {words}"), "temperature")
         } else if body["top_p"].is_number() {
             refusal(&name("top_p"), "top_p")
         } else if body["reasoning"]["summary"].is_string() {
@@ -724,6 +725,16 @@ async fn sampling_summaries_and_names_that_a_model_refuses_are_left_out() {
             for (name, value) in left.as_object().unwrap() {
                 assert_eq!(&seen[name], value, "{name}: {seen}");
             }
+        }
+        // A model may take them without a wish for reasoning, so they are sent until it refuses that, too.
+        let plain = json!({"model": "m", "max_tokens": 99, "temperature": 0.5,
+            "messages": [{"role": "user", "content": "hi"}]});
+        for requests in [2, 1] {
+            let before = provider.log.requests();
+            let answer = client.send(Call::post("/v1/messages", plain.to_string())).await;
+            assert_eq!(answer.status, 200);
+            answer.collect().await;
+            assert_eq!(provider.log.requests(), before + requests);
         }
         drop(client);
         gateway.stop().await;

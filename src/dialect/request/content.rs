@@ -74,7 +74,9 @@ fn is_web(url: &str) -> bool {
 /// Standard base64 (RFC 4648 section 4). Protobuf's JSON takes its URL-safe alphabet, too, and without
 /// padding; Google's library for Python writes it. <https://protobuf.dev/programming-guides/json/>
 pub(super) fn standard_base64(text: &str) -> Cow<'_, str> {
-    let padding = text.len().next_multiple_of(4) - text.len();
+    // Padding, and lines, are the sender's.
+    let is_bare = !text.bytes().any(|byte| byte == b'=' || byte.is_ascii_whitespace());
+    let padding = if is_bare { text.len().next_multiple_of(4) - text.len() } else { 0 };
     if padding == 0 && memchr::memchr2(b'-', b'_', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }

@@ -37,6 +37,8 @@ pub struct RequestOptions<'a> {
     pub signs_calls: bool,
     /// The model takes `temperature` and `top_p`, and with Messages `top_k`.
     pub takes_sampling: bool,
+    /// Chat and responses: the model takes them beside a wish for reasoning.
+    pub takes_sampling_beside_reasoning: bool,
     /// Responses: the model is asked for a summary of its reasoning.
     pub gives_summaries: bool,
     /// Responses: the model is asked for its reasoning in a sealed form.
@@ -77,6 +79,7 @@ impl<'a> RequestOptions<'a> {
             reasoning_forms: CHAT_FORMS,
             signs_calls: false,
             takes_sampling: true,
+            takes_sampling_beside_reasoning: true,
             gives_summaries: true,
             seals_reasoning: true,
             hides_thinking: false,

@@ -37,6 +37,7 @@ impl PartsOwner {
             reasoning_forms,
             signs_calls,
             takes_sampling,
+            takes_sampling_beside_reasoning: _,
             gives_summaries: _,
             seals_reasoning: _,
             hides_thinking,

@@ -116,8 +116,11 @@ pub(super) fn write_sampling(
     root: &mut ObjectWriter<'_>,
 ) -> [(&'static str, bool); 2] {
     let wishes = [("temperature", settings.temperature), ("top_p", settings.top_p)];
+    let is_wished =
+        settings.wants_reasoning || settings.effort.is_some_and(|effort| effort != ReasoningEffort::Off);
+    let takes = options.takes_sampling && (options.takes_sampling_beside_reasoning || !is_wished);
     wishes.map(|(name, wish)| {
-        if options.takes_sampling {
+        if takes {
             root.maybe_value(name, wish);
             return (name, false);
         }

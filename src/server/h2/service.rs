@@ -161,6 +161,7 @@ impl<B: Body<Data = Bytes> + Cuttable + Unpin> Body for H2ResponseBody<B> {
         let mut polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = polled {
             self.broken = Some(Box::new(error));
+            self.activity.frame_given(self.in_flight.0.swept_at());
             return self.poll_break(cx);
         }
         if let Poll::Ready(Some(Ok(frame))) = polled {

@@ -63,7 +63,9 @@ fn an_array_of_anything_says_so_to_openai() {
 /// google-genai for Python writes bytes in base64's URL-safe alphabet, and Protobuf's JSON may lack padding.
 #[test]
 fn bytes_of_gemini_become_standard_base64() {
-    for (data, expected) in [("-_8=", "+/8="), ("-_8", "+/8="), ("_w", "/w=="), ("QUJD", "QUJD")] {
+    for (data, expected) in
+        [("-_8=", "+/8="), ("-_8", "+/8="), ("_w", "/w=="), ("QUJD", "QUJD"), ("QQ==\n", "QQ==\n")]
+    {
         let part =
             |mime: &str| json!({"contents": [{"parts": [{"inlineData": {"mimeType": mime, "data": data}}]}]});
         let (body, _) = sent(Gemini, ChatCompletions, part("image/png"));
