@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Lines, Read, Write},
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
@@ -51,10 +51,13 @@ impl Drop for Gateway {
 impl Gateway {
     /// Returns when the last line to paste, or the object of a log in JSON, has been printed.
     pub fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_in(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), variables)
+    }
+
+    /// The same in another folder.
+    pub fn start_in(folder: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
-        command
-            .args(["--port", "0", "--workers", "1"])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+        command.args(["--port", "0", "--workers", "1"]).current_dir(folder);
         // Port 1 refuses connections, so a machine with an Ollama gets the demo provider, too.
         command.env_clear().env("OLLAMA_HOST", "127.0.0.1:1").envs(variables.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -149,18 +149,23 @@ impl Reloader {
             ));
         };
         let mut settings = source.load_again()?;
-        if settings.tokens.is_empty() && self.snapshot.load().keys.ring().is_empty() {
+        if let (Some(file), None) = (&self.settings.file, &settings.file) {
+            // A default file that is away for a moment is not a wish for no configuration.
+            return Err(ReloadError::because(format!("cannot read {}: it is not there", file.display())));
+        }
+        let keys = &self.snapshot.load().keys;
+        if let (true, Some(made)) = (settings.tokens.is_empty(), &self.made_token) {
             // The token of this run is safe only while the gateway listens on loopback alone.
-            let Some(made) = &self.made_token else {
-                let problem = Problem {
-                    path: "tokens".to_owned(),
-                    message: "none is left; a token is made for a run only at its start".to_owned(),
-                    suggestion: None,
-                };
-                return Err(ReloadError { message: "no token is left".to_owned(), problems: vec![problem] });
-            };
             settings.tokens.push(made.clone());
             settings.listen.host.clone_from(&self.settings.listen.host);
+        }
+        if settings.tokens.is_empty() && keys.are_known() && keys.ring().is_empty() {
+            let problem = Problem {
+                path: "tokens".to_owned(),
+                message: "none is left; a token is made for a run only at its start".to_owned(),
+                suggestion: None,
+            };
+            return Err(ReloadError { message: "no token is left".to_owned(), problems: vec![problem] });
         }
         if settings.providers.is_empty() && !self.serves_demo() {
             // The demo provider's texts are no answers to clients of a gateway in use.

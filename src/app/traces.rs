@@ -18,7 +18,7 @@ use std::{
 use http::Method;
 use tokio::{
     sync::mpsc::Receiver,
-    time::{sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::background::{Background, BackgroundTask};
@@ -46,6 +46,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// For the collector's whole response.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For all that waits when the process ends.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of the collector's response.
 const MAX_RESPONSE: u64 = 64 * 1024;
 
@@ -64,7 +66,7 @@ pub(super) fn start(
 
 async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpans) {
     let upstream = Upstream::new(SharedPools::default(), PoolSettings::default(), WorkerGauges::default());
-    let (mut batch, mut outage) = (Vec::new(), Episode::new());
+    let (mut batch, mut outage, mut end) = (Vec::new(), Episode::new(), None);
     while spans.recv_many(&mut batch, MAX_BATCH).await > 0 {
         if !spans.is_closed() && batch.len() < MAX_BATCH {
             // Ends early when the senders are gone, so that the end of the process does not wait for it.
@@ -73,7 +75,13 @@ async fn export(mut spans: Receiver<Span>, settings: OtelSettings, lost: LostSpa
             };
             let _ = timeout(BATCH_INTERVAL, rest).await;
         }
-        let outcome = deliver(&upstream, &settings, &batch, &spans).await;
+        let delivery = deliver(&upstream, &settings, &batch, &spans);
+        let outcome = if spans.is_closed() {
+            let end = *end.get_or_insert_with(|| Instant::now() + STOP_TIMEOUT);
+            timeout_at(end, delivery).await.unwrap_or_else(|_| Err(ExportError::too_late()))
+        } else {
+            delivery.await
+        };
         match &outcome {
             Err(ExportError { reason: error, .. }) if outage.begin() => {
                 tracing::warn!(%error, lost = batch.len(), "the collector takes no traces")
@@ -94,6 +102,12 @@ struct ExportError {
     reason: String,
     /// The same batch may be accepted later, after this pause if the collector names one.
     repeats_after: Option<Option<Duration>>,
+}
+
+impl ExportError {
+    fn too_late() -> Self {
+        Self { reason: "it was too slow for the end of the process".to_owned(), repeats_after: None }
+    }
 }
 
 /// Sends a batch, and repeats it while the collector asks for that. A pause ends with the process.

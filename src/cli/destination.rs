@@ -3,7 +3,7 @@
 //!
 //! HTTP/1.1 is used unless `--http2` is given.
 
-use std::{future::poll_fn, path::PathBuf, time::Duration};
+use std::{convert::Infallible, future::poll_fn, path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 use tokio::runtime::{Builder, LocalOptions};
@@ -30,8 +30,8 @@ pub(super) struct Destination {
     #[arg(long, default_value = "http://localhost:9000/v1", value_name = "URL")]
     url: String,
     /// Its key
-    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, value_name = "KEY", value_parser = read_key)]
-    api_key: Option<Secret<String>>,
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, value_name = "KEY", value_parser = GivenKey::of)]
+    api_key: Option<GivenKey>,
     /// Certificates to trust instead of the system's (PEM)
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -49,7 +49,7 @@ impl Destination {
         Ok(Target {
             protocol: if self.http2 { Protocol::Http2 } else { Protocol::Http1 },
             key_header: if anthropic { KeyHeader::XApiKey } else { KeyHeader::Bearer },
-            key: self.api_key.clone(),
+            key: GivenKey::read(self.api_key.as_ref())?,
             headers: if anthropic { vec![version] } else { Vec::new() },
             ca_file: self.ca_file.clone(),
             ..target(&self.url)?
@@ -96,10 +96,28 @@ pub(super) fn ask(
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?.block_on(exchange)
 }
 
-/// Parses a key of visible ASCII, which fits into a header. The error does not show it.
-pub(super) fn read_key(text: &str) -> Result<Secret<String>, &'static str> {
-    let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if good { Ok(Secret::new(text.to_owned())) } else { Err("a key is made of visible ASCII letters") }
+/// A key as a flag or a variable gives it. It is read after the command line, because an error of that would
+/// show it.
+#[derive(Clone, Debug)]
+pub(super) struct GivenKey(Secret<String>);
+
+impl GivenKey {
+    #[expect(clippy::unnecessary_wraps, reason = "the form of clap's parsers")]
+    pub(super) fn of(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(Secret::new(text.to_owned())))
+    }
+
+    /// The key without blanks around it; an empty one counts as none, as an empty variable does.
+    ///
+    /// # Errors
+    /// It does not fit into a header. The error does not show it.
+    pub(super) fn read(given: Option<&Self>) -> Result<Option<Secret<String>>, &'static str> {
+        let text = given.map_or("", |given| given.0.expose().trim());
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("a key is made of visible ASCII characters alone, without blanks");
+        }
+        Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
+    }
 }
 
 /// The error message of an answer that is not good, or else its status.
@@ -122,7 +140,7 @@ mod tests {
     use super::*;
 
     fn destination(url: &str) -> Destination {
-        let api_key = Some(read_key("sk-t").unwrap());
+        let api_key = GivenKey::of("sk-t").ok();
         Destination { url: url.into(), api_key, ca_file: None, http2: false }
     }
 
@@ -137,7 +155,10 @@ mod tests {
 
     #[test]
     fn a_key_that_would_break_the_head_is_refused_and_none_is_shown() {
-        assert!(read_key("sk\r\nx: y").is_err() && read_key("").is_err());
+        let read = |text| GivenKey::read(GivenKey::of(text).ok().as_ref());
+        assert!(read("sk\r\nx: y").is_err_and(|error| !error.contains("sk")));
+        assert!(read(" ").unwrap().is_none() && GivenKey::read(None).unwrap().is_none());
+        assert_eq!(read(" sk-t\r\n").unwrap().map(|key| key.expose().clone()).as_deref(), Some("sk-t"));
         assert!(!format!("{:?}", destination("http://localhost")).contains("sk-t"));
     }
 }

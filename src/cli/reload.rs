@@ -14,12 +14,9 @@ use serde_json::Value;
 
 use super::{
     Failure, check,
-    destination::{ask, read_key, target},
+    destination::{GivenKey, ask, target},
 };
-use crate::{
-    base::{Deadlines, Secret},
-    upstream::Target,
-};
+use crate::{base::Deadlines, upstream::Target};
 
 /// The default address of a gateway.
 const DEFAULT_URL: &str = "http://localhost:9000";
@@ -33,8 +30,8 @@ pub struct Options {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// An administrator's key
-    #[arg(long, env = "THALWEG_ADMIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = read_key)]
-    admin_key: Option<Secret<String>>,
+    #[arg(long, env = "THALWEG_ADMIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = GivenKey::of)]
+    admin_key: Option<GivenKey>,
     /// Certificates to trust instead of the system's (PEM)
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -54,7 +51,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
         return Err("a running gateway loads its own file: --config goes with --check alone".into());
     }
     let url = options.url.as_deref().unwrap_or(DEFAULT_URL);
-    let target = Target { key: options.admin_key.clone(), ca_file: options.ca_file.clone(), ..target(url)? };
+    let key = GivenKey::read(options.admin_key.as_ref())?;
+    let target = Target { key, ca_file: options.ca_file.clone(), ..target(url)? };
     let path = if options.check { "/reload?check=true" } else { "/reload" };
     let (status, body) = ask(&target, Method::POST, path, Deadlines::default().non_stream)?;
     let reply: Value = serde_json::from_slice(&body)

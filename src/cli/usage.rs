@@ -145,7 +145,8 @@ fn table_text(lines: &[UsageLine], by: &[GroupBy]) -> String {
 /// The cost in the operator's currency; with a plus if some requests have no price.
 fn money(line: &UsageLine) -> String {
     let (cost, unpriced) = (line.sum("cost"), line.sum("unpriced"));
-    let amount = format!("{}.{:06}", cost / 1_000_000, (cost % 1_000_000).abs());
+    let (sign, units) = (if cost < 0 { "-" } else { "" }, cost.unsigned_abs());
+    let amount = format!("{sign}{}.{:06}", units / 1_000_000, units % 1_000_000);
     match (cost, unpriced) {
         (0, 1..) => "no price".to_owned(),
         (_, 1..) => format!("{amount}+"),
@@ -170,6 +171,8 @@ mod tests {
         assert!(rows[1].contains("1.500000") && rows[0].chars().count() == rows[1].chars().count(), "{text}");
         line.sums.sums[9] = 1;
         assert_eq!(money(&line), "1.500000+");
+        line.sums.sums[8] = -500_000;
+        assert_eq!(money(&line), "-0.500000+");
         line.sums.sums[8] = 0;
         assert_eq!(
             (money(&line), table_text(&[], &[GroupBy::Model])),

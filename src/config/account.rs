@@ -150,7 +150,9 @@ pub(super) fn apply_env(env: &Env, settings: &mut Settings, is_written: bool, pr
             Ok(site) => {
                 let set = settings.database.as_ref().map(|set| set.connections.clone());
                 let connections = set.unwrap_or_else(|| ConnectionBound::new(POOL_SIZE + MAX_OVERFLOW));
-                let read_url = settings.database.as_ref().and_then(|set| set.read_url.clone());
+                // The copy is one of the database that the file names.
+                let read_url = settings.database.as_ref().filter(|set| set.url == site);
+                let read_url = read_url.and_then(|set| set.read_url.clone());
                 let new = DatabaseSettings { url: site, read_url, connections };
                 if is_written && settings.database.as_ref() != Some(&new) {
                     settings
@@ -260,6 +262,14 @@ mod tests {
         ];
         assert_eq!(over(&both).0.as_deref(), Some("PostgreSQL, s/d"));
         assert_eq!(over(&[("DATABASE_READ_URL", "copy.db")]), (None, 1));
+        // The file's copy is none of another database.
+        let text = r#"{"database": {"url": "postgres://h/d", "read_url": "postgres://r/d"}}"#;
+        for (url, copy) in [("postgres://h/d", Some("PostgreSQL, r/d")), ("postgres://other/d", None)] {
+            let mut settings = parsed(text);
+            apply_env(&env(&[("THALWEG_DATABASE_URL", url)]), &mut settings, true, &mut Vec::new());
+            let read_url = settings.database.and_then(|all| all.read_url).map(|url| url.to_string());
+            assert_eq!(read_url.as_deref(), copy, "{url}");
+        }
     }
 
     #[test]

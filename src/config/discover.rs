@@ -79,7 +79,7 @@ pub fn providers(env: &Env, settings: &Settings) -> Discovery {
             Ok(base) => found.providers.push(with_key(name, base, key)),
         }
     }
-    found.providers.extend(ollama(env));
+    found.providers.extend(ollama(env, &settings.listen));
     for provider in &mut found.providers {
         match ProxyChoice::Environment.server(&provider.target.base, env) {
             Ok(proxy) => provider.target.proxy = proxy,
@@ -143,9 +143,10 @@ fn with_key(name: &str, base: BaseUrl, key: Secret<String>) -> ProviderSettings 
 }
 
 /// `OLLAMA_HOST`, or Ollama's default port on this machine, if it accepts connections. `None`: it does not.
-fn ollama(env: &Env) -> Option<ProviderSettings> {
+fn ollama(env: &Env, listen: &Listen) -> Option<ProviderSettings> {
     let base = ollama_base(env.variable("OLLAMA_HOST").unwrap_or_default())?;
-    let found = env.listens(&base.host, base.port);
+    // The gateway that runs would answer a reload's question itself.
+    let found = !is_own(&base, listen, env) && env.listens(&base.host, base.port);
     found.then(|| ProviderSettings::plain(Target::plain("ollama", base)))
 }
 
@@ -280,6 +281,19 @@ mod tests {
         // Another provider's key is not concerned.
         let (bases, _) = notes(&[("GROQ_API_KEY", "sk-x"), ("OPENAI_BASE_URL", "http://localhost:9000/v1")]);
         assert_eq!(bases, ["https://api.groq.com/openai/v1"]);
+    }
+
+    /// A reload is asked while the gateway listens.
+    #[test]
+    fn the_gateway_itself_is_no_ollama() {
+        let mut settings = Settings::default();
+        let found = |settings: &Settings, variables: &[(&str, &str)]| {
+            providers(&Env::new(variables.iter().copied(), |_, _| true), settings).providers.len()
+        };
+        assert_eq!(found(&settings, &[]), 1);
+        assert_eq!(found(&settings, &[("OLLAMA_HOST", "localhost:9000")]), 0);
+        settings.listen.port = OLLAMA_PORT;
+        assert_eq!(found(&settings, &[]), 0);
     }
 
     /// F6: a client's full address, or half of one, is no base URL.

@@ -36,9 +36,7 @@ impl Overrides {
         let mut reader = OverrideReader { env, problems };
         Self {
             host: reader.read("THALWEG_HOST", root::host),
-            port: reader.read("THALWEG_PORT", |text| {
-                text.parse().map_err(|_| "expected a port from 0 to 65535".into())
-            }),
+            port: reader.port("THALWEG_PORT"),
             workers: reader.read("THALWEG_WORKERS", workers),
             log_level: reader.read("LOG_LEVEL", |text| scalar::word(text, &LOG_LEVELS)),
             log_format: reader.read("THALWEG_LOG_FORMAT", |text| scalar::word(text, &LOG_FORMATS)),
@@ -144,6 +142,16 @@ struct OverrideReader<'a> {
 }
 
 impl OverrideReader<'_> {
+    /// Kubernetes sets `NAME_PORT=tcp://…` in every container beside a service of that name: this one's own,
+    /// too. It says nothing about the listener.
+    fn port(&mut self, name: &str) -> Option<u16> {
+        let is_of_service = |text: &str| text.starts_with("tcp://") || text.starts_with("udp://");
+        if self.env.variable(name).is_some_and(is_of_service) {
+            return None;
+        }
+        self.read(name, |text| text.parse().map_err(|_| "expected a port from 0 to 65535".into()))
+    }
+
     fn read<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, ValueError>) -> Option<T> {
         read(self.env.variable(name)?).map_err(|error| self.problems.push(Problem::new(name, error))).ok()
     }

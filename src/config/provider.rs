@@ -12,7 +12,7 @@ use super::{
     http_proxy::{self, ProxyChoice},
     problem::ValueError,
     scalar,
-    section::{Located, ReadContext, Section, shown_key},
+    section::{Located, ReadContext, Section},
     settings::ProviderSettings,
 };
 use crate::{
@@ -208,23 +208,20 @@ fn dialects(field: &mut Located<'_, '_, '_>) -> EndpointSet {
 }
 
 pub(super) fn headers(field: &mut Located<'_, '_, '_>) -> Vec<(HeaderName, HeaderValue)> {
-    let Value::Table(entries) = field.value else {
-        field.report(format!("expected an object, found {}", field.value.kind()));
-        return Vec::new();
-    };
-    let mut headers = Vec::new();
-    for (name, value) in entries {
-        let Ok(known) = HeaderName::try_from(name.as_str()) else {
-            field.report("holds a name that no header has");
-            continue;
+    let (mut headers, mut is_wrong) = (Vec::new(), false);
+    field.members(|name, mut field| {
+        let Ok(known) = HeaderName::try_from(name) else {
+            is_wrong = true;
+            return;
         };
-        let path = format!("{}.{}", field.path, shown_key(name));
-        let mut field = Located { path, value, context: &mut *field.context };
         if FRAMING_HEADERS.contains(&known) {
             field.report("is set by thalweg itself");
         } else if let Some(text) = field.resolved() {
             headers.extend(field.read(|_| Ok((known, header_value(&text)?))));
         }
+    });
+    if is_wrong {
+        field.report("holds a name that no header has");
     }
     headers
 }

@@ -227,18 +227,13 @@ fn each_named<'v, 'e>(
     field: &mut Located<'v, '_, 'e>,
     mut read: impl FnMut(Arc<str>, &mut Located<'v, '_, 'e>),
 ) {
-    let Value::Table(entries) = field.value else {
-        return field.report(format!("expected an object, found {}", field.value.kind()));
-    };
-    for (name, value) in entries {
-        let path = format!("{}.{}", field.path, shown_key(name));
-        let mut inner = Located { path, value, context: &mut *field.context };
+    field.members(|name, mut field| {
         if name.trim().is_empty() || name.chars().any(char::is_control) {
-            inner.report("is no name of a model");
+            field.report("is no name of a model");
         } else {
-            read(name.trim().into(), &mut inner);
+            read(name.trim().into(), &mut field);
         }
-    }
+    });
 }
 
 fn report_duplicates(field: &mut Located<'_, '_, '_>, rules: &[ModelRule]) {

@@ -74,6 +74,17 @@ impl<'v, 'e> Located<'v, '_, 'e> {
         }
     }
 
+    /// The members of an object whose keys the operator chooses; comments and nulls are skipped.
+    pub(super) fn members(&mut self, mut each: impl FnMut(&'v str, Located<'v, '_, 'e>)) {
+        let Value::Table(entries) = self.value else {
+            return self.report(format!("expected an object, found {}", self.value.kind()));
+        };
+        for (name, value) in entries.iter().filter(is_set) {
+            let path = format!("{}.{}", self.path, shown_key(name));
+            each(name, Located { path, value, context: &mut *self.context });
+        }
+    }
+
     /// Reads this value as an object. `None`: it is another type, which has been reported.
     pub(super) fn section<T>(&mut self, read: impl FnOnce(&mut Section<'v, '_, 'e>) -> T) -> Option<T> {
         let Value::Table(entries) = self.value else {
@@ -149,7 +160,7 @@ impl<'v, 'e> Section<'v, '_, 'e> {
     pub(super) fn each(&mut self, mut visit: impl FnMut(&'v str, Located<'v, '_, 'e>)) {
         let entries = self.entries;
         self.accepts_any_key = true;
-        for (name, value) in entries.iter().filter(|(name, _)| !is_comment_key(name)) {
+        for (name, value) in entries.iter().filter(is_set) {
             visit(name, Located { path: self.path_of(name), value, context: &mut *self.context });
         }
     }
@@ -191,6 +202,11 @@ impl<'v, 'e> Section<'v, '_, 'e> {
             }
         }
     }
+}
+
+/// Whether a member of an object says anything: it is neither a comment nor null.
+fn is_set((name, value): &&(String, Value)) -> bool {
+    !is_comment_key(name) && !matches!(value, Value::Null)
 }
 
 /// Whether a key is a comment: JSON has none, so these keys are ignored.

@@ -308,6 +308,36 @@ fn flags_go_before_variables_and_variables_before_the_file() {
     assert_eq!(load(None, &Overrides::default(), &by_variable).unwrap().listen.port, 8000);
 }
 
+/// Kubernetes sets it beside a service named thalweg.
+#[test]
+fn the_variable_of_a_service_is_no_port() {
+    let file =
+        Scratch::new("service", r#"{"port": 8080, "tokens": ["a|sk-a"], "providers": ["p|https://p/v1|k"]}"#);
+    let with = |text: &str| {
+        load(Some(&file.0), &Overrides::default(), &Env::new([("THALWEG_PORT", text)], |_, _| false))
+    };
+    assert_eq!(with("tcp://10.0.0.1:80").unwrap().listen.port, 8080);
+    assert_eq!(with("81").unwrap().listen.port, 81);
+    assert!(with("http://10.0.0.1:80").is_err());
+}
+
+#[test]
+fn comments_and_nulls_stand_also_where_names_are_free() {
+    let settings = parsed(
+        r#"{
+            "providers": [{
+                "name": "p", "base_url": "https://p/v1",
+                "headers": {"_x-api-key": "sk-old", "//": "aside", "x-none": null, "x-a": "1"}
+            }],
+            "models": {"_note": "text", "none": null, "m": {"strategy": "race"}},
+            "aliases": {"//": "text", "none": null, "a": "p/m"},
+            "prices": {"none": null, "m": {"input": 1, "output": 2}}
+        }"#,
+    );
+    assert_eq!(settings.providers[0].target.headers.len(), 1);
+    assert_eq!(settings.routing.models.len(), 2);
+}
+
 #[test]
 fn mistakes_of_file_and_environment_are_told_together() {
     let file =

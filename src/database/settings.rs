@@ -66,12 +66,24 @@ impl DatabaseUrl {
                 let path = path.strip_prefix("/./").unwrap_or(path);
                 if path.is_empty() { Err(EXPECTED) } else { Ok(Self::Sqlite(folder.join(path))) }
             }
-            "postgres" | "postgresql" if rest.starts_with("//") => {
-                Ok(Self::Postgres(Secret::new(format!("postgres:{rest}"))))
-            }
+            "postgres" | "postgresql" if rest.starts_with("//") => match has_good_port(rest) {
+                true => Ok(Self::Postgres(Secret::new(format!("postgres:{rest}")))),
+                false => {
+                    Err("names no port where one stands; / ? # @ : of a password are %2F %3F %23 %40 %3A")
+                }
+            },
             _ => Err(EXPECTED),
         }
     }
+}
+
+/// Whether `//user:password@host:port/…` has a number as its port, if it has one. Where a character that ends
+/// the host stands in a password, or no host follows it, the password stands there.
+fn has_good_port(rest: &str) -> bool {
+    let authority = rest.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
+    let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
+    let outside = address.rsplit_once(']').map_or(address, |(_, outside)| outside);
+    outside.split_once(':').is_none_or(|(_, port)| port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 /// For people: the file, or the URL without user, password and options.
@@ -81,7 +93,12 @@ impl fmt::Display for DatabaseUrl {
             Self::Sqlite(file) => write!(f, "SQLite, {}", file.display()),
             Self::Postgres(url) => {
                 let rest = url.expose().split_once("://").map_or("", |(_, rest)| rest);
-                let rest = rest.split('?').next().unwrap_or_default();
+                // With an `@` behind it, the question mark may be a password's.
+                let rest = match rest.split_once('?') {
+                    Some((_, options)) if options.contains('@') => "***",
+                    Some((rest, _)) => rest,
+                    None => rest,
+                };
                 let shown = rest.rsplit_once('@').map_or(rest, |(_, shown)| shown);
                 write!(f, "PostgreSQL, {shown}")
             }
@@ -117,6 +134,29 @@ mod tests {
         }
         for text in ["", "sqlite:", "mysql://h/d", "postgres:h"] {
             assert!(DatabaseUrl::parse(text, folder).is_err(), "{text}");
+        }
+    }
+
+    /// A password that is not encoded, or stands without a host behind it.
+    #[test]
+    fn a_password_is_shown_by_no_url() {
+        let parse = |text: &str| DatabaseUrl::parse(text, Path::new(""));
+        for text in [
+            "postgres://u:s3cret?x@db/d",
+            "postgres://u:s3cret",
+            "postgres://u:s3/t@db/d",
+            "postgres://u:s#t@db",
+        ] {
+            assert!(parse(text).is_err_and(|error| !error.contains("s3")), "{text}");
+        }
+        for (text, shown) in [
+            ("postgres://u:12?x@db/d", "***"),
+            ("postgres://u:12/x@db/d", "db/d"),
+            ("postgres://u:p@[::1]:5432/d?sslmode=require", "[::1]:5432/d"),
+            ("postgres://u:p@db:5432/d", "db:5432/d"),
+            ("postgres:///d?host=/run/postgresql", "/d"),
+        ] {
+            assert_eq!(parse(text).unwrap().to_string(), format!("PostgreSQL, {shown}"), "{text}");
         }
     }
 }

@@ -116,8 +116,8 @@ pub(super) async fn enter(
     Ok(())
 }
 
-/// Checks the size of a request against the limits of `principal`, and takes the rest of its lease. A race
-/// counts as often as it asks.
+/// Checks the size of a request against the limits of `principal`, and takes the rest of its lease, for
+/// `width` attempts at once: a race counts as often as it asks.
 ///
 /// # Errors
 /// Its budget is spent (402) or may be (503), or a limit is reached (429).
@@ -126,13 +126,13 @@ pub(super) async fn grant(
     snapshot: &Snapshot,
     principal: Arc<Principal>,
     (body, envelope): (&Bytes, &Envelope),
-    plan: &Plan<'_>,
+    (plan, width): (&Plan<'_>, u32),
 ) -> Result<(), Box<Refusal>> {
     let mut estimate = TokenEstimate::of(estimate::prompt_tokens(body), envelope);
     if call.dialect == Dialect::Embeddings {
         estimate.answer = 0;
     }
-    take(call, snapshot, principal, (plan.width(), estimate), |tokens| cost(snapshot, plan, tokens)).await
+    take(call, snapshot, principal, (width, estimate), |tokens| cost(snapshot, plan, tokens)).await
 }
 
 /// The estimated tokens of a request.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::{Body, pages::accepted, site::Site};
+use super::{Body, pages::accepted, site::Site, streams::forbid_buffering};
 use crate::{
     auth::Principal,
     base::{Endpoint, HandlerResponse, HeaderFields, RequestHead, RequestId},
@@ -29,7 +29,7 @@ impl Site {
         let mut headers = HeaderFields::new();
         let content_type = batch.form.content_type();
         headers.insert("content-type", content_type);
-        headers.insert("cache-control", "no-store");
+        forbid_buffering(&mut headers);
         call.with_body(headers, |completion, in_flight| {
             Body::Batch(Box::new(BatchAnswer::new(batch, completion, in_flight)))
         })

@@ -34,14 +34,18 @@ type FeedStep = (Bytes, Option<FeedSubscriber>);
 /// A subscriber, and the check of its access.
 struct FeedSubscriber {
     subscriber: Subscriber,
-    may_watch: Box<dyn Fn() -> bool>,
+    may_watch: Box<dyn Fn() -> Pin<Box<dyn Future<Output = bool>>>>,
 }
 
 impl EventFeed {
     /// `may_watch` is called before each frame, because a key may be revoked while its feed is open.
     #[must_use]
-    pub fn new(subscriber: Subscriber, may_watch: impl Fn() -> bool + 'static) -> Self {
-        let subscriber = FeedSubscriber { subscriber, may_watch: Box::new(may_watch) };
+    pub fn new<F: Future<Output = bool> + 'static>(
+        subscriber: Subscriber,
+        may_watch: impl Fn() -> F + 'static,
+    ) -> Self {
+        let may_watch = Box::new(move || Box::pin(may_watch()) as Pin<Box<dyn Future<Output = bool>>>);
+        let subscriber = FeedSubscriber { subscriber, may_watch };
         let greeting = async { (Bytes::from_static(b": thalweg\n\n"), Some(subscriber)) };
         Self { next: Some(Box::pin(greeting)) }
     }
@@ -50,7 +54,7 @@ impl EventFeed {
 /// The next frame: all events that wait, or a comment if none came in time.
 async fn next(mut feed: FeedSubscriber) -> FeedStep {
     let first = timeout(COMMENT_INTERVAL, feed.subscriber.next()).await;
-    if !(feed.may_watch)() {
+    if !(feed.may_watch)().await {
         return (Bytes::new(), None);
     }
     let Ok(first) = first else { return (Bytes::from_static(b": nothing new\n\n"), Some(feed)) };

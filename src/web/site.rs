@@ -281,7 +281,9 @@ impl Site {
         let response = match reply {
             Ok(Reply::Json(status, value)) => {
                 let document = (status, "application/json", value.to_string());
-                call.document(document, true, &head.headers, compression).await
+                // All others differ by key, or from one moment to the next.
+                let is_stored = matches!(page, Page::Service | Page::Hello);
+                call.document(document, is_stored, &head.headers, compression).await
             }
             Ok(Reply::Text(content_type, text)) => {
                 let document = (StatusCode::OK, content_type, text);

@@ -4,7 +4,7 @@
 use std::{ops::RangeInclusive, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
@@ -64,7 +64,7 @@ impl Site {
                 })
             }
             (Ok(StoredReply::Json(value)), _) => {
-                call.json(StatusCode::OK, value.to_string().into()).map(Body::from)
+                call.text("application/json", value.to_string().into()).map(Body::from)
             }
             (Ok(StoredReply::Content(_)), None) => call.refuse(&off()).map(Body::from),
             (Err(refusal), _) => call.refuse(&refusal).map(Body::from),

@@ -44,13 +44,22 @@ impl Site {
             Ok(subscribed) => subscribed,
             Err(refusal) => return call.refuse(&refusal).map(Body::from),
         };
-        let head = head.clone();
+        let watched = Rc::new((self, head.clone(), scope));
         let may_watch = move || {
-            let snapshot = self.gateway.snapshot();
-            admin::event_scope(self.parts.listener, &snapshot, &head).is_ok_and(|now| now == scope)
+            let watched = Rc::clone(&watched);
+            async move {
+                let (site, head, scope) = &*watched;
+                // Another gateway may have ended the session.
+                if let Some(asked) = site.gateway.refreshed_session(head) {
+                    asked.await;
+                }
+                let snapshot = site.gateway.snapshot();
+                admin::event_scope(site.parts.listener, &snapshot, head).is_ok_and(|now| now == *scope)
+            }
         };
-        call.text(events::CONTENT_TYPE, Bytes::new())
-            .map(|_| Body::Events(EventFeed::new(subscriber, may_watch)))
+        let mut response = call.text(events::CONTENT_TYPE, Bytes::new());
+        forbid_buffering(&mut response.headers);
+        response.map(|_| Body::Events(EventFeed::new(subscriber, may_watch)))
     }
 
     /// `GET /streaming-compare`: events of progress if the client accepts them, else the report alone, or its
@@ -107,7 +116,7 @@ impl Site {
             let mut response = call.json(StatusCode::OK, Bytes::new());
             let headers = &mut response.headers;
             headers.insert("content-type", events::CONTENT_TYPE);
-            headers.insert("cache-control", "no-store");
+            forbid_buffering(headers);
             return response.map(|_| Body::Compare(CompareStream::new(run, queue)));
         }
         let mut report = Box::pin(compare::run(params, context, admit, |_, _| {})).await;
@@ -117,8 +126,14 @@ impl Site {
             return runs::answer(call, runs::PICTURE, picture::svg(&report, width).into());
         }
         let body = serde_json::to_vec(&report).unwrap_or_default();
-        call.json(StatusCode::OK, body.into()).map(Body::from)
+        call.text("application/json", body.into()).map(Body::from)
     }
+}
+
+/// Proxies in front pass each event of a stream of the gateway's own at once, and keep none.
+pub(super) fn forbid_buffering(headers: &mut HeaderFields) {
+    headers.insert("cache-control", "no-store, no-transform");
+    headers.insert("x-accel-buffering", "no");
 }
 
 impl Site {

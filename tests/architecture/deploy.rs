@@ -74,6 +74,37 @@ fn the_configuration_of_the_cluster_is_good() {
     config::parse(&text, &env).unwrap();
 }
 
+/// The pods, containers and the unit end after the delay and the drain; the balancers notice within the delay.
+#[test]
+fn the_delays_of_a_stop_fit_together() {
+    let config: serde_json::Value = serde_json::from_str(&file("config.json")).unwrap();
+    let delay = seconds(config["limits"]["shutdown_delay"].as_str().unwrap());
+    let team = fs::read_to_string(repository().join("examples/team.json")).unwrap();
+    let team: serde_json::Value = serde_json::from_str(&team).unwrap();
+    let drain = seconds(team["limits"]["drain"].as_str().unwrap());
+    let manifest = file("kubernetes/thalweg.yaml");
+    let number = |text: &str, name: &str| {
+        let (_, rest) = text.split_once(name).unwrap_or_else(|| panic!("no {name}"));
+        seconds(rest.split_whitespace().next().unwrap())
+    };
+    for (text, name) in [
+        (&manifest, "terminationGracePeriodSeconds: "),
+        (&file("compose.yaml"), "stop_grace_period: "),
+        (&file("thalweg.service"), "TimeoutStopSec="),
+    ] {
+        assert!(number(text, name) >= delay + drain, "{name}");
+    }
+    let balancer = file("haproxy.cfg");
+    assert!(delay > number(&balancer, " inter ") * number(&balancer, " fall "), "{balancer}");
+    assert!(delay > number(&manifest, "periodSeconds: 2\n            failureThreshold: "));
+    // The variable of a service named thalweg would be taken for the port.
+    assert!(manifest.contains("\n      enableServiceLinks: false\n"));
+}
+
+fn seconds(text: &str) -> u32 {
+    text.trim_end_matches('s').parse().unwrap()
+}
+
 #[test]
 fn a_volume_that_is_not_declared_is_found() {
     let text = "services:\n  a:\n    volumes:\n      - data:/var/lib\n      - ./f:/f:ro\n";

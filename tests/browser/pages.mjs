@@ -746,6 +746,34 @@ const checks = {
       await page.waitForFunction(() => document.querySelectorAll("#keys tbody tr").length === 1);
     }, { key: null, expected: /status of 401/ });
   },
+  async "a page that shows things of an administrator leaves none to the next key"() {
+    await tab(async (page) => {
+      await open(page, "/dashboard");
+      await page.waitForSelector("#history-panel:not([hidden])");
+      await page.evaluate(() => fetch("session", { method: "DELETE", headers: { "x-thalweg-page": "1" } }));
+      await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+      await page.waitForSelector("#sign-in:not([hidden])");
+      await page.fill("#key", KEY);
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => document.querySelector("#who").textContent.startsWith("Key tests"));
+      await page.waitForSelector("#history-panel", { state: "hidden" });
+    }, { key: ADMIN, expected: /status of 401|status of 403/ });
+  },
+  async "a provider that refuses the gateway's key ends no session"() {
+    await tab(async (page) => {
+      await page.route("**/v1/chat/completions", (route) => route.fulfill({
+        status: 401,
+        headers: { "content-type": "application/json", "x-thalweg-error": "upstream_key_refused" },
+        body: JSON.stringify({ error: { message: "the provider refuses the gateway's key", code: "upstream_key_refused" } }),
+      }));
+      await open(page, "/");
+      await page.waitForSelector("#send:not([disabled])");
+      await page.fill("#prompt", "hi");
+      await page.click("#send");
+      await page.waitForFunction(() => /refuses the gateway/.test(document.querySelector("#play-status").textContent));
+      assert(await page.isHidden("#sign-in"));
+    }, { expected: /status of 401/ });
+  },
   async "a late answer of an earlier range replaces none of a later one"() {
     await tab(async (page) => {
       const reply = (by, name) => ({ ledger: { by: [by], usage: [{ [by]: name, requests: 1, failed: 0, refused: 0, tokens_in: 1, tokens_out: 1 }] } });

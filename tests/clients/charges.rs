@@ -17,6 +17,7 @@ use thalweg::{
     base::{Rng, Secret},
     exchange::OnDisconnect,
     ledger::{Price, Prices},
+    routing::Strategy,
 };
 
 use super::{
@@ -452,6 +453,41 @@ async fn a_comparison_passes_the_same_door() {
     let told = refusal(client.send(compare()).await).await;
     assert_eq!(told, (403, "model_not_allowed".into(), Some("model".into())));
     assert_eq!(upstream.log.requests(), 9);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A comparison asks the provider in each leg, also where answers are cached; its control is one request,
+/// also where a race is the strategy.
+#[tokio::test]
+async fn a_comparison_measures_no_cache_and_its_control_is_no_race() {
+    let upstream = || {
+        Upstream::by(Speaks::H1, |_, seen| {
+            if seen.json()["stream"] == true { stream() } else { script::json(200, script::COMPLETION) }
+        })
+    };
+    let (one, two) = (upstream(), upstream());
+    let plan = with_budget(&[&one], 1_000_000).with(|settings| settings.cache.enabled = true);
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let report = client.send(Call::get("/streaming-compare?model=m&repeats=2")).await;
+    assert_eq!(report.header("cache-control"), "no-store");
+    assert!(!report.collect().await.text().contains("cached"));
+    assert_eq!(one.log.requests(), 12);
+    drop(client);
+    gateway.stop().await;
+
+    let plan = with_budget(&[&one, &two], 1_000_000).with(|settings| {
+        settings.routing.strategy = Strategy::Race { width: 2 };
+        settings.tokens[0].limits.allowance.requests = Some(100);
+    });
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    client.send(Call::get("/streaming-compare?model=m&repeats=1")).await.collect().await;
+    let answer = client.send(Call::whole()).await;
+    // Five races of two, one control, and this race.
+    assert_eq!(answer.header("x-ratelimit-remaining-requests"), (100 - 5 * 2 - 1 - 2).to_string());
+    answer.collect().await;
     drop(client);
     gateway.stop().await;
 }

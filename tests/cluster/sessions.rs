@@ -71,12 +71,21 @@ async fn a_session_counts_at_all_gateways_until_one_ends_it() {
     assert!(!value.contains(secret) && !value.contains(ADMIN), "{value}");
     assert!(!server.ask(&["TTL", name]).await.contains('-'));
 
+    let mut watching = one.client(Version::H1).await;
+    let mut feed = watching.send(asking("/events?all=true", &cookie)).await;
+    assert_eq!((feed.status.as_u16(), feed.header("x-accel-buffering")), (200, "no"));
+    assert!(feed.next().await.is_some());
+
     let out = page(Method::DELETE, "/session").header("cookie", &cookie);
     assert_eq!(status(&mut at_two, out).await, 200);
+    // No further request shows the cookie at the first gateway, and nothing more goes to its feed.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(status(&mut at_one, Call::whole()).await, 200);
+    assert!(feed.next().await.is_none(), "the feed goes on");
     assert!(!knows(&mut at_two, &cookie).await);
     until(&mut at_one, &cookie, false).await;
     assert_eq!(status(&mut at_one, asking("/stats", &cookie)).await, 401);
-    drop((at_one, at_two));
+    drop((feed, watching, at_one, at_two));
     for gateway in [one, two] {
         gateway.stop().await;
     }

@@ -13,10 +13,10 @@ use thalweg::database::{Connection, DatabaseSettings, DatabaseUrl};
 use crate::command::{File, Gateway, Signal, run};
 
 /// A folder of a test's own, removed at its end.
-struct Folder(PathBuf);
+pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("thalweg-first-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();

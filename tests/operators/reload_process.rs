@@ -5,6 +5,7 @@ use std::fs;
 
 use serde_json::json;
 
+use super::first_start::Folder;
 use crate::command::{File, Gateway, Signal, run};
 
 const ADMIN: &str = "sk-SENTINEL-admin";
@@ -68,6 +69,55 @@ fn a_token_that_the_file_no_longer_has_is_refused() {
     let line = until(&mut log, "configuration reloaded");
     assert!(line.contains(r#""removed":["one"]"#), "{line}");
     assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+}
+
+/// A default file that is away is no wish for a gateway without one, though the environment would do.
+#[test]
+fn a_default_file_that_is_gone_stays_in_force() {
+    let folder = Folder::new("gone");
+    fs::write(folder.0.join("config.json"), config("sk-a", "INFO", false)).unwrap();
+    let provider = ("GROQ_API_KEY", "sk-x");
+    let mut gateway = Gateway::start_in(&folder.0, &[("API_KEY", "sk-own"), provider]);
+    let mut log = gateway.log();
+    fs::remove_file(folder.0.join("config.json")).unwrap();
+    gateway.signal(Signal::HUP);
+    let line = until(&mut log, "configuration not reloaded");
+    assert!(line.contains("config.json: it is not there"), "{line}");
+    assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-own")], [200, 200]);
+    fs::write(folder.0.join("config.json"), config("sk-b", "INFO", false)).unwrap();
+    gateway.signal(Signal::HUP);
+    until(&mut log, "configuration reloaded");
+    assert_eq!([gateway.get("/v1/models", "sk-a"), gateway.get("/v1/models", "sk-b")], [401, 200]);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+}
+
+/// The token that was made for this run, beside a key that was created meanwhile.
+#[test]
+fn the_token_of_a_run_survives_a_reload() {
+    let folder = Folder::new("made");
+    let file = folder.0.join("config.json");
+    let with = |level: &str| json!({"log_level": level, "watch": false, "state_file": false}).to_string();
+    fs::write(&file, with("INFO")).unwrap();
+    let mut gateway = Gateway::start_in(&folder.0, &[]);
+    let made = gateway.exported("OPENAI_API_KEY").to_owned();
+    let path = file.to_str().unwrap();
+    let (code, key, text) = run(&["keys", "--config", path, "create", "--name", "bob"], &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let bob = key.lines().next().unwrap().trim();
+    for _ in 0..200 {
+        if gateway.get("/v1/models", bob) == 200 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let mut log = gateway.log();
+    fs::write(&file, with("DEBUG")).unwrap();
+    gateway.signal(Signal::HUP);
+    until(&mut log, "configuration reloaded");
+    assert_eq!([gateway.get("/v1/models", bob), gateway.get("/v1/models", &made)], [200, 200]);
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
 }

@@ -203,3 +203,21 @@ async fn an_unreachable_collector_is_harmless() {
     drop(client);
     gateway.stop().await;
 }
+
+/// A collector that never answers delays the stop by little more than one export, however many spans wait.
+#[tokio::test]
+async fn a_silent_collector_does_not_hold_the_stop_up() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, script::COMPLETION));
+    let collector = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let gateway = plan(&upstream, &collector).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    // Two spans each: more than four batches.
+    for _ in 0..1100 {
+        client.send(Call::whole()).await.collect().await;
+    }
+    collector.log.request(0).await;
+    drop(client);
+    let begun = std::time::Instant::now();
+    gateway.stop().await;
+    assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
+}

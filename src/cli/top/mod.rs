@@ -30,14 +30,11 @@ use tokio::{
 
 use super::{
     Failure,
-    destination::{read_key, target},
+    destination::{GivenKey, target},
     signals::Signals,
     table::{Count, Table},
 };
-use crate::{
-    base::{Secret, spawn::Tasks},
-    upstream::Target,
-};
+use crate::{base::spawn::Tasks, upstream::Target};
 use columns::{COLUMNS, REPLICA};
 use feed::FeedNews;
 use keys::KeyOutcome;
@@ -58,8 +55,8 @@ pub struct Options {
     #[arg(long, default_value = "http://localhost:9000", value_name = "URL")]
     url: String,
     /// An administrator's key, or a client's, which sees its own requests [default: OPENAI_API_KEY, too]
-    #[arg(long, env = "THALWEG_ADMIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = read_key)]
-    key: Option<Secret<String>>,
+    #[arg(long, env = "THALWEG_ADMIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = GivenKey::of)]
+    key: Option<GivenKey>,
     /// Certificates to trust instead of the system's (PEM)
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -74,9 +71,10 @@ pub struct Options {
 /// # Errors
 /// The gateway refused the request, or without a terminal was not reached; or the terminal failed.
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let key = match env::var("OPENAI_API_KEY") {
-        Ok(key) if options.key.is_none() && !key.is_empty() => Some(read_key(&key)?),
-        Ok(_) | Err(_) => options.key.clone(),
+    let usual = || GivenKey::of(&env::var("OPENAI_API_KEY").ok()?).ok();
+    let key = match GivenKey::read(options.key.as_ref())? {
+        Some(key) => Some(key),
+        None => GivenKey::read(usual().as_ref())?,
     };
     let mut target = Target { key, ca_file: options.ca_file.clone(), ..target(&options.url)? };
     // The path of the events is beside the API's base path, not below it.

@@ -8,6 +8,7 @@ use crate::{load::Prompt, upstream::Target, wire::Dialect};
 
 const FIELD: &str = "x_use_asgi_streaming";
 const HEADER: HeaderName = HeaderName::from_static("x-use-asgi-streaming");
+const CACHE_HEADER: HeaderName = HeaderName::from_static("x-thalweg-cache");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -102,6 +103,8 @@ impl Leg {
         let dialect = Dialect::ChatCompletions;
         let prompt = Prompt { stream: self.is_stream(), ..prompt.clone() };
         let (mut target, mut path, mut body) = (gateway.clone(), dialect.path(), None);
+        // A cached answer, or one shared with another leg, has no time of a provider.
+        target.headers.push((CACHE_HEADER, HeaderValue::from_static("no-store")));
         match self {
             Self::Control => {
                 target = control.clone();
@@ -152,11 +155,11 @@ mod tests {
             facts,
             [
                 ("provider".to_owned(), "m".to_owned(), "/chat/completions", None, 0),
-                at_gateway("/chat/completions", Some(true), 0),
+                at_gateway("/chat/completions", Some(true), 1),
+                at_gateway("/chat/completions", None, 2),
+                at_gateway("/chat/completions/asgi", None, 1),
+                at_gateway("/chat/completions", Some(false), 1),
                 at_gateway("/chat/completions", None, 1),
-                at_gateway("/chat/completions/asgi", None, 0),
-                at_gateway("/chat/completions", Some(false), 0),
-                at_gateway("/chat/completions", None, 0),
             ]
         );
     }

@@ -32,15 +32,16 @@ export const places = (lines, unit, step, count) => {
 
 const bars = (points) => {
   const wrong = (point) => (point.failed ?? 0) + (point.refused ?? 0);
+  const gone = (point) => point.gone ?? 0;
   const most = Math.max(...points.map((point) => point.requests ?? 0), 1);
   const bar = (index, from, to, kind) => {
     const [top, bottom] = [HEIGHT - (to / most) * HEIGHT, HEIGHT - (from / most) * HEIGHT];
     return shape("rect", { class: kind, x: index + 0.1, width: 0.8, y: top, height: bottom - top });
   };
   const shapes = points.flatMap((point, index) =>
-    point.requests ? [bar(index, 0, wrong(point), "bad"), bar(index, wrong(point), point.requests, "good")] : []);
+    point.requests ? [bar(index, 0, wrong(point), "bad"), bar(index, wrong(point), wrong(point) + gone(point), "gone"), bar(index, wrong(point) + gone(point), point.requests, "good")] : []);
   const sum = (of) => points.reduce((total, point) => total + of(point), 0);
-  const label = `${number(sum((point) => point.requests ?? 0))} requests, ${number(sum(wrong))} of them failed or refused`;
+  const label = `${number(sum((point) => point.requests ?? 0))} requests, ${number(sum(wrong))} of them failed or refused, ${number(sum(gone))} left by the client`;
   return [most, drawing(points.length, label, shapes)];
 };
 
@@ -77,7 +78,7 @@ export const drawChart = async (since, of) => {
   const legend = (kind, words) => make("span", { class: `legend ${kind}` }, words);
   const figure = (svg, ...words) => make("figure", {}, make("figcaption", { class: "small quiet" }, ...words), svg);
   byId("chart").replaceChildren(
-    figure(requests, `Requests by ${unit}, at most ${number(most)}: `, legend("good", "ended well"), " ", legend("bad", "failed or refused")),
+    figure(requests, `Requests by ${unit}, at most ${number(most)}: `, legend("good", "ended well"), " ", legend("gone", "left by the client"), " ", legend("bad", "failed or refused")),
     figure(times, `First token by ${unit}, at most ${longest ? time(longest / 1000) : "–"}: `, legend("p50", "p50"), " ", legend("p95", "p95")),
     ends(end(points[0]), end(points.at(-1))),
   );

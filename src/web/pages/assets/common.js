@@ -46,8 +46,10 @@ const NEXT_STEP = {
   503: "The gateway or all providers are busy or down; look at the providers' state, then try again.",
 };
 
+// The refusals of the page's own key or session; a provider may refuse the gateway's by 401, too.
+const KEY_REFUSALS = new Set(["missing_api_key", "invalid_api_key", "key_expired", "session_ended"]);
 // Their messages say what to do.
-const PLAIN = new Set(["invalid_api_key", "key_expired", "link_used", "too_many_sign_ins", "session_ended"]);
+const PLAIN = new Set(["invalid_api_key", "key_expired", "link_used", "too_many_sign_ins", "session_ended", "upstream_key_refused", "all_providers_refused"]);
 
 const failure = async (response) => {
   const text = await response.text().catch(() => "");
@@ -57,7 +59,7 @@ const failure = async (response) => {
   } catch {
     // A proxy in between answers in a form of its own.
   }
-  const message = error.message ?? `the gateway answered ${response.status}`;
+  const message = error.message || `the gateway answered ${response.status}`;
   const next = PLAIN.has(error.code) ? "" : (NEXT_STEP[response.status] ?? "");
   return new Failure(response.status, `${message[0].toUpperCase()}${message.slice(1)}. ${next}`.trim(), error);
 };
@@ -73,7 +75,7 @@ export const ask = async (path, { headers = {}, ...options } = {}) => {
   }
   if (response.ok) return response;
   const wrong = await failure(response);
-  if (response.status === 401 && path !== "session") signedOut();
+  if (KEY_REFUSALS.has(response.headers.get("x-thalweg-error")) && path !== "session") signedOut();
   throw wrong;
 };
 
@@ -217,6 +219,18 @@ const showForm = (message, bad = Boolean(message)) => {
   say(byId("sign-in-status"), message ?? "", bad);
 };
 
+// Of the key that the page shows things of: `null` before the first.
+let shownKey = null;
+const keyOf = ({ key, admin }) => JSON.stringify([key?.id, admin]);
+
+/** A session began. Things of another key leave the page with it. */
+const entered = (now) => {
+  const isOther = shownKey !== null && shownKey !== keyOf(now);
+  session = now;
+  if (isOther) return location.reload();
+  if (now.signed_in) shownKey = keyOf(now);
+};
+
 /** The gateway knows the session no more: it or its key has ended, or the gateway was started again. */
 const signedOut = () => {
   const before = session.signed_in;
@@ -249,8 +263,9 @@ const showWho = () => {
 
 const signIn = async (body) => {
   const headers = { "content-type": "application/json" };
-  session = await askJson("session", { method: "POST", headers, body: JSON.stringify(body) });
+  const now = await askJson("session", { method: "POST", headers, body: JSON.stringify(body) });
   tabs.postMessage("signed in");
+  entered(now);
   form.hidden = true;
   showWho();
 };
@@ -261,11 +276,8 @@ const lookAgain = async (load) => {
   const now = await askJson("session").catch(() => session);
   if (session.signed_in && !now.signed_in) return signedOut();
   if (!now.signed_in) return;
-  const [one, other] = [session, now].map(({ signed_in: isIn, key, admin }) => JSON.stringify([isIn, key?.id, admin]));
-  if (one === other) return;
-  // The page shows things of another key.
-  if (session.signed_in) return location.reload();
-  session = now;
+  if (session.signed_in && keyOf(session) === keyOf(now)) return;
+  entered(now);
   form.hidden = true;
   showWho();
   load();
@@ -284,7 +296,7 @@ const enter = async () => {
     }
   }
   try {
-    session = await askJson("session");
+    entered(await askJson("session"));
   } catch (error) {
     wrong = error.message;
   }

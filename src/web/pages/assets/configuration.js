@@ -90,7 +90,8 @@ const ask = async (check) => {
     const none = check ? "The file is good, and a load would change nothing." : "Loaded. Nothing differed.";
     byId("outcome").replaceChildren(...showChanges(title, report.changes, none));
   } catch (error) {
-    const lead = check ? "" : " The configuration before stays in force.";
+    // Without an answer of the gateway's own it may have been loaded.
+    const lead = check || error.status !== 400 ? "" : " The configuration before stays in force.";
     byId("outcome").replaceChildren(...showMistakes(`${error.message}${lead}`, error.errors ?? []));
   }
   byId("check").disabled = byId("reload").disabled = false;

@@ -24,7 +24,7 @@ let isAdmin = true;
 let live = ["", false];
 let trouble = null;
 
-const KINDS = { ok: "good", refused: "warn", client_gone: "warn" };
+const KINDS = { ok: "good", refused: "warn", gone: "warn" };
 
 const words = (row) => [row.outcome, row.status, row.fault, row.principal, row.model ?? row.model_asked, row.provider, row.path, row.instance].join(" ").toLowerCase();
 

@@ -172,8 +172,14 @@ export const loadLedger = async () => {
     draw(ofLedger(ledger.usage, wanted), `By ${wanted[1]}, out of the ledger, from `, source(query), `.${days} By model, provider or key: `, make("a", { href: `${document.documentElement.dataset.root}usage?since=${wanted[0]}&by=${wanted[1]}` }, "Usage"), ".");
   } catch (error) {
     if (own !== asked) return;
-    if (error.code !== "no_ledger") throw error;
     byId("history").replaceChildren();
+    if (error.code !== "no_ledger") {
+      // The next poll asks again.
+      ledgerAt = -Infinity;
+      byId("history-source").replaceChildren(error.message);
+      byId("history-panel").hidden = false;
+      throw error;
+    }
     byId("history-source").replaceChildren("This gateway keeps no ledger, so it knows a minute and an hour alone. A configuration file or a database makes one.");
     byId("history-panel").hidden = false;
   }

@@ -117,7 +117,10 @@ export const loadDays = async () => {
       days.set(line.provider, hours.set(Math.floor(new Date(line.hour) / HOUR_MS), line));
     }
   } catch (error) {
-    if (error.status !== 400 && error.status !== 404 && error.code !== "no_ledger") throw error;
+    if (error.status !== 400 && error.status !== 404 && error.code !== "no_ledger") {
+      askedDays = -Infinity;
+      throw error;
+    }
   }
 };
 

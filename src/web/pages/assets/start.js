@@ -143,7 +143,7 @@ const play = async () => {
     pending = [];
     if (atEnd) answer.scrollTop = answer.scrollHeight;
     byId("tokens").textContent = number(tokens);
-    if (tokens > 1) byId("rate").textContent = number(((tokens - 1) * 1000) / (last - first), 1);
+    if (tokens > 1 && last > first) byId("rate").textContent = number(((tokens - 1) * 1000) / (last - first), 1);
   };
   const put = (kind, text) => {
     last = performance.now();

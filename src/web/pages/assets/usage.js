@@ -4,7 +4,8 @@ import { drawChart, fillOf } from "./chart.js";
 import { askJson, begin, byId, isAdmin, make, micros, money, number, say, signedIn, source } from "./common.js";
 
 const CONTROLS = ["since", "by", "filter"];
-let usage = [];
+// `null`: nothing was read, or the last question failed.
+let usage = null;
 let by = "day";
 let asked = 0;
 
@@ -74,6 +75,7 @@ const load = async () => {
     if (own === asked) await chart();
   } catch (error) {
     if (own !== asked) return;
+    usage = null;
     const none = "This gateway keeps no ledger: it needs a configuration file or a database.";
     say(byId("status"), error.code === "no_ledger" ? none : error.message, true);
   }
@@ -95,7 +97,7 @@ for (const id of ["since", "by"]) {
 }
 byId("filter").addEventListener("input", () => {
   keep();
-  draw();
+  if (usage) draw();
 });
 byId("of").addEventListener("change", () => chart().catch((error) => say(byId("status"), error.message, true)));
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
