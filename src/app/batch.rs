@@ -134,8 +134,8 @@ async fn run(config: WorkerConfig, database: DatabaseSettings, mut queue: DeskQu
             }
         };
         tokio::select! {
-            () = Box::pin(runner.run()) => {}
-            () = async { queue.serve(&store).await; std::future::pending().await } => {}
+            // Files go up and down until the workers have ended, which hold the desk.
+            ((), ()) = async { tokio::join!(Box::pin(runner.run()), queue.serve(&store)) } => {}
             () = last => {}
             () = release => {}
         }

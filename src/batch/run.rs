@@ -266,12 +266,12 @@ impl RunningJob {
             drop((turn.place, running));
             match verdict(&answer, blind) {
                 Verdict::Final => break AnswerLine::of(&item.custom_id, &answer),
-                Verdict::Again { after, limited } => {
+                Verdict::Again { after, limited, blind: is_blind } => {
                     let until = Instant::now() + after;
                     if limited {
                         self.pause.set(self.pause.get().max(Some(until)));
                     }
-                    blind += 1;
+                    blind += u32::from(is_blind);
                     let _waiting = self.context.gauges.items_waiting().hold();
                     if !self.wait_until(until).await {
                         return;

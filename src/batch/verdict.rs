@@ -17,9 +17,11 @@ const MAX_HINT: Duration = Duration::from_secs(3600);
 pub(super) enum Verdict {
     Final,
     /// Again after this time. `limited`: a limit is reached, so that the batch's other items wait, too.
+    /// `blind`: the answer gives no time.
     Again {
         after: Duration,
         limited: bool,
+        blind: bool,
     },
 }
 
@@ -37,9 +39,12 @@ pub(super) fn verdict(answer: &SingleAnswer, blind: u32) -> Verdict {
     }
     match retry_after::in_headers(&answer.headers, SystemTime::now()).filter(|_| matches!(status, 429 | 503))
     {
-        Some(after) => Verdict::Again { after: after.clamp(MIN_HINT, MAX_HINT), limited },
+        Some(after) => Verdict::Again { after: after.clamp(MIN_HINT, MAX_HINT), limited, blind: false },
         None if blind >= MAX_BLIND => Verdict::Final,
-        None => Verdict::Again { after: (FIRST_WAIT * 2u32.pow(blind.min(16))).min(MAX_WAIT), limited },
+        None => {
+            let after = (FIRST_WAIT * 2u32.pow(blind.min(16))).min(MAX_WAIT);
+            Verdict::Again { after, limited, blind: true }
+        }
     }
 }
 
@@ -59,28 +64,28 @@ mod tests {
             let headers = headers.iter().copied().collect();
             verdict(&SingleAnswer { id, status, headers, body: Ok(Bytes::new()) }, blind)
         };
-        let again = |millis, limited| Verdict::Again { after: Duration::from_millis(millis), limited };
+        let after =
+            |millis, limited, blind| Verdict::Again { after: Duration::from_millis(millis), limited, blind };
+        let (hinted, again) =
+            (|millis, limited| after(millis, limited, false), |millis| after(millis, false, true));
         for status in [200, 400, 401, 403, 404, 422] {
             assert_eq!(of(status, &[], 0), Verdict::Final, "{status}");
         }
-        assert_eq!(of(429, &[("retry-after-ms", "250"), ("retry-after", "1")], 99), again(250, true));
-        assert_eq!(of(503, &[("retry-after", "7")], 99), again(7000, false));
-        assert_eq!(of(429, &[("retry-after", "1.5")], 99), again(1500, true));
-        assert_eq!(of(429, &[("retry-after-ms", "1")], 99), again(100, true), "no storm");
+        assert_eq!(of(429, &[("retry-after-ms", "250"), ("retry-after", "1")], 99), hinted(250, true));
+        assert_eq!(of(503, &[("retry-after", "7")], 99), hinted(7000, false));
+        assert_eq!(of(429, &[("retry-after", "1.5")], 99), hinted(1500, true));
+        assert_eq!(of(429, &[("retry-after-ms", "1")], 99), hinted(100, true), "no storm");
         assert_eq!(
             [0, 5].map(|blind| of(503, &[("retry-after", "0")], blind)),
-            [again(1000, false), Verdict::Final]
+            [again(1000), Verdict::Final]
         );
-        assert_eq!(of(529, &[], 0), again(1000, false));
+        assert_eq!(of(529, &[], 0), again(1000));
         assert_eq!(of(429, &[("x-should-retry", "false")], 0), Verdict::Final);
-        assert_eq!(
-            [0, 1, 4].map(|blind| of(502, &[], blind)),
-            [1000, 2000, 16_000].map(|it| again(it, false))
-        );
+        assert_eq!([0, 1, 4].map(|blind| of(502, &[], blind)), [1000, 2000, 16_000].map(again));
         assert_eq!(of(500, &[], MAX_BLIND), Verdict::Final);
         let id = RequestId::from_client(b"r").unwrap();
         let body = Err(Fault::provider(Stage::Body, FaultKind::Reset, Sent::Some));
         let broken = SingleAnswer { id, status: StatusCode::OK, headers: HeaderFields::new(), body };
-        assert_eq!(verdict(&broken, 0), again(1000, false));
+        assert_eq!(verdict(&broken, 0), again(1000));
     }
 }

@@ -12,6 +12,9 @@ use crate::base::HeaderFields;
 /// Bytes that an entry takes beside its own: map, order, counters.
 const OVERHEAD: usize = 512;
 
+/// By which clocks of replicas may differ.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
+
 /// Where a frame of a stream ended, and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameMark {
@@ -47,10 +50,15 @@ pub struct StoredAnswer {
 }
 
 impl StoredAnswer {
-    /// One from the future has no age, because the clock was set back.
+    /// One that is a little from the future is another replica's, and new. Otherwise the clock was set back,
+    /// and the age is not known: no request wants such an answer.
     #[must_use]
     pub fn age(&self, now: SystemTime) -> Duration {
-        now.duration_since(self.at).unwrap_or_default()
+        match now.duration_since(self.at) {
+            Ok(age) => age,
+            Err(early) if early.duration() <= CLOCK_DIFFERENCE => Duration::ZERO,
+            Err(_) => Duration::MAX,
+        }
     }
 
     #[must_use]

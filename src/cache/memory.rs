@@ -95,7 +95,7 @@ impl AnswerCache {
     ) -> Option<Arc<StoredAnswer>> {
         let mut shelf = self.shelf();
         let answer = Arc::clone(&shelf.entries.get(key)?.answer);
-        if answer.age(SystemTime::now()) > max_age || !fits(&answer) {
+        if max_age.is_zero() || answer.age(SystemTime::now()) > max_age || !fits(&answer) {
             return None;
         }
         shelf.touch(key);

@@ -140,8 +140,9 @@ impl RedisClient {
                 parts.gauges.count_error();
                 let is_late = matches!(fault, RedisFault::Late)
                     && parts.late.fetch_add(1, Relaxed).saturating_add(1) >= MAX_LATE;
-                // A cluster's client opens connections to single nodes again by itself.
-                if is_late || fault.ends_connection() && !link.is_cluster() {
+                // A cluster's client opens connections to single nodes again by itself, and one that is
+                // frozen takes nothing from the keys of the others.
+                if (is_late || fault.ends_connection()) && !link.is_cluster() {
                     self.drop_link(generation);
                 }
             }

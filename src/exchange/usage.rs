@@ -19,7 +19,7 @@ use crate::{
     auth::limit::Use,
     base::{ByteList, Endpoint, Sent, Side, Stage},
     ledger::{PricedTokens, Prices},
-    wire::{Usage, usage},
+    wire::{Dialect, Usage, usage},
 };
 
 /// Bytes of text that one token stands for.
@@ -33,21 +33,21 @@ const MAX_JOINED: usize = 1 << 20;
 
 impl StreamStats {
     /// Notes the usage of an answer that does not stream: that in its body, unless it was `read` before.
-    pub fn note_whole(&mut self, body: &ByteList, read: bool) {
+    pub fn note_whole(&mut self, dialect: Dialect, body: &ByteList, read: bool) {
         if !read {
-            self.usage = find_usage(body);
+            self.usage = find_usage(dialect, body);
         }
         let text = body.len().saturating_sub(ENVELOPE_BYTES) / TOKEN_BYTES;
         self.passed_tokens = u32::try_from(text).unwrap_or(u32::MAX);
     }
 }
 
-fn find_usage(body: &ByteList) -> Option<Usage> {
+fn find_usage(dialect: Dialect, body: &ByteList) -> Option<Usage> {
     match (body.iter().next(), body.iter().last()) {
-        (Some(only), Some(_)) if body.iter().count() == 1 => usage::find(only),
+        (Some(only), Some(_)) if body.iter().count() == 1 => usage::find(dialect, only),
         (Some(_), Some(last)) => {
-            usage::find(last.get(last.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default())
-                .or_else(|| (body.len() <= MAX_JOINED).then(|| usage::find(&body.join())).flatten())
+            usage::find(dialect, last.get(last.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default())
+                .or_else(|| (body.len() <= MAX_JOINED).then(|| usage::find(dialect, &body.join())).flatten())
         }
         _ => None,
     }
@@ -209,7 +209,9 @@ impl RequestRecord {
             Outcome::Gone(_) => self.account_part(reported),
             Outcome::Fault(fault) if fault.sent == Sent::Nothing && reported.is_none() => return None,
             // The client stopped reading: it is charged for the part that it was sent.
-            Outcome::Fault(fault) if fault.side == Side::Client => self.account_part(reported),
+            Outcome::Fault(fault) if fault.side == Side::Client && self.answered_after.is_some() => {
+                self.account_part(reported)
+            }
             Outcome::Fault(_) => Accounting::reported(reported),
         })
     }

@@ -166,6 +166,10 @@ impl Prober {
         };
         let current = self.0.snapshot.load();
         let Some(index) = index_of(&current) else { return };
+        // A reload has configured the provider's models meanwhile.
+        if current.catalog.is_configured(index) {
+            return;
+        }
         let is_same = current.catalog.fetched(index).is_some_and(|known| known.has_same_models(&listing));
         let has_news = current
             .catalog
@@ -179,7 +183,7 @@ impl Prober {
         }
         self.0.snapshot.rcu(|current| {
             let mut next = Snapshot::clone(current);
-            if let Some(index) = index_of(current) {
+            if let Some(index) = index_of(current).filter(|index| !current.catalog.is_configured(*index)) {
                 next.catalog = current.catalog.with_listing(index, listing.clone(), Arc::clone(&details));
             }
             Arc::new(next)

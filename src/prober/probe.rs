@@ -123,6 +123,10 @@ fn finding_of_dummy(status: StatusCode, body: &[u8]) -> Finding {
     let fault = |kind| Fault::provider(Stage::Head, kind, Sent::Some);
     match status {
         429 => Finding::Alive,
+        // Google's 400 for a key that is wrong, or has expired.
+        400 if classify::of_error(status, body, "") == FailureClass::KeyInvalid => {
+            Finding::Down(fault(FaultKind::Status(status)), FailureClass::KeyInvalid)
+        }
         200..=299 | 400 | 404..=407 | 409..=499 if is_of_an_api(status, body) => Finding::Alive,
         200..=299 | 400 | 404..=407 | 409..=499 => {
             let reason =

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{call::Call, fault::Refusal, limit_headers::LimitHeaders, page_session, snapshot::Snapshot};
 use crate::{
@@ -116,8 +117,8 @@ pub(super) async fn enter(
     Ok(())
 }
 
-/// Checks the size of a request against the limits of `principal`, and takes the rest of its lease, for
-/// `width` attempts at once: a race counts as often as it asks.
+/// Checks the size of a request against the limits of `principal`, and takes the rest of its lease. A race
+/// counts as often as it asks.
 ///
 /// # Errors
 /// Its budget is spent (402) or may be (503), or a limit is reached (429).
@@ -126,13 +127,28 @@ pub(super) async fn grant(
     snapshot: &Snapshot,
     principal: Arc<Principal>,
     (body, envelope): (&Bytes, &Envelope),
-    (plan, width): (&Plan<'_>, u32),
+    plan: &Plan<'_>,
 ) -> Result<(), Box<Refusal>> {
     let mut estimate = TokenEstimate::of(estimate::prompt_tokens(body), envelope);
     if call.dialect == Dialect::Embeddings {
         estimate.answer = 0;
     }
-    take(call, snapshot, principal, (width, estimate), |tokens| cost(snapshot, plan, tokens)).await
+    take(call, snapshot, principal, (plan.width(), estimate), |tokens| cost(snapshot, plan, tokens)).await
+}
+
+/// The same for one attempt, whatever strategy the plan has.
+///
+/// # Errors
+/// As [`grant`].
+pub(super) async fn grant_one(
+    call: &mut Call,
+    snapshot: &Snapshot,
+    principal: Arc<Principal>,
+    (body, envelope): (&Bytes, &Envelope),
+    plan: &Plan<'_>,
+) -> Result<(), Box<Refusal>> {
+    let estimate = TokenEstimate::of(estimate::prompt_tokens(body), envelope);
+    take(call, snapshot, principal, (1, estimate), |tokens| cost(snapshot, plan, tokens)).await
 }
 
 /// The estimated tokens of a request.
@@ -199,7 +215,8 @@ async fn take(
     let record = call.record();
     record.prompt_tokens = prompt;
     let Some(mut lease) = record.lease.take() else { return Ok(()) };
-    let now = snapshot.keys.moment(call.started.into_std());
+    // The body may have taken a while: tokens count from now on.
+    let now = snapshot.keys.moment(Instant::now().into_std());
     let allowance = principal.limits.allowance;
     let tokens = PricedTokens { input: prompt.into(), output: answer.into(), ..PricedTokens::default() };
     let cost = allowance.budget.and_then(|_| cost(tokens)).unwrap_or(0).saturating_mul(width.into());

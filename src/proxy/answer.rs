@@ -161,8 +161,9 @@ impl Answer {
     }
 
     /// Has `attempt` observe the stream. A whole answer has nothing left to observe.
-    pub(super) fn observe(&mut self, attempt: CommittedAttempt) {
+    pub(super) fn observe(&mut self, mut attempt: CommittedAttempt) {
         if let Self::Stream(_, _, stream) = self {
+            attempt.is_well = true;
             stream.observe(attempt);
         }
     }
@@ -186,7 +187,7 @@ fn note_whole(call: &mut Call, status: StatusCode, headers: &mut HeaderFields, b
     let record = call.record();
     let (stats, usage_is_read) = (&mut record.stats, record.usage_is_read);
     if status.is_success() {
-        stats.note_whole(body, usage_is_read);
+        stats.note_whole(dialect, body, usage_is_read);
         if dialect == Dialect::Responses && stats.usage.is_none() {
             stats.background = minted::background_response(&body.join());
         }

@@ -165,7 +165,7 @@ impl RequestContext<'_> {
                 running.stage.cell().set(Stage::Body);
                 self.refuse_beyond(announced.length)?;
                 let (text, rest) = read_error_start(body, deadline).await;
-                running.reported = usage::find(&text);
+                running.reported = usage::find(running.endpoint.dialect(), &text);
                 return error(headers, text, rest, translation);
             }
             if announced.is_page {
@@ -271,7 +271,7 @@ impl RequestContext<'_> {
                 class == FailureClass::EndpointMissing
             };
             let fails = !self.is_sole || is_main || lacks_endpoint();
-            running.reported = if fails { usage::find(text) } else { None };
+            running.reported = if fails { usage::find(running.endpoint.dialect(), text) } else { None };
             return Ok(fails);
         }
         if self.is_sole && !self.streams {
@@ -290,7 +290,7 @@ impl RequestContext<'_> {
         let answers_events = is_main && self.endpoint != Endpoint::Embeddings;
         let is_document = is_json || text.trim_ascii_start().starts_with(b"{");
         if self.streams && answers_events && is_document {
-            running.reported = usage::find(text);
+            running.reported = usage::find(running.endpoint.dialect(), text);
             let kind = FaultKind::Empty("a document");
             return Err(AttemptError::Fault(Fault::provider(Stage::Body, kind, Sent::Some)));
         }

@@ -70,7 +70,10 @@ pub(super) async fn run_attempts<'c>(
             Action::Wait(until) => until,
             Action::Done => {
                 failures.add_late(plan.is_past_deadline(now));
-                failures.add_slow(running.cancel().filter_map(|attempt| recorder.provider_name(&attempt)));
+                let slow: Vec<_> = running.cancel().collect();
+                failures.add_slow(slow.iter().filter_map(|attempt| recorder.provider_name(attempt)));
+                // They took this long at least, which the next choice ought to know.
+                slow.into_iter().for_each(|attempt| plan.lost(attempt, now));
                 recorder.record.race.late = failures.are_late();
                 return Err(failures.refusal(context.endpoint.path()));
             }
@@ -216,7 +219,16 @@ impl<'a> AttemptRecorder<'a> {
             let under_way = plan.won(attempt, now.since(began), now);
             let settings = Arc::clone(self.snapshot.catalog.settings());
             let caller = plan.plan().caller;
-            answer.observe(CommittedAttempt { stats, endpoint, caller, began, settings, under_way });
+            let is_well = false;
+            answer.observe(CommittedAttempt {
+                stats,
+                endpoint,
+                caller,
+                began,
+                settings,
+                _under_way: under_way,
+                is_well,
+            });
         }
         let name = self.snapshot.providers.get(provider).map(|provider| &provider.target.name);
         self.record.provider = name.map(Arc::clone);

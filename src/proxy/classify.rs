@@ -82,6 +82,8 @@ const CAUSE_CODES: &[(FailureClass, &[&str])] = &[
     // Another provider may have made it.
     (FailureClass::Unsupported, &["previous_response_not_found", "invalid_encrypted_content"]),
     (FailureClass::KeyInvalid, &["invalid_api_key", "API_KEY_INVALID", "InvalidApiKey"]),
+    // Google does not serve the gateway's country.
+    (FailureClass::Forbidden, &["FAILED_PRECONDITION"]),
 ];
 
 /// Codes that say no more than a status would.
@@ -107,12 +109,17 @@ const SENTENCES: &[(FailureClass, &[&str])] = &[
         FailureClass::ContextTooLong,
         &["maximum context length", "prompt is too long", "context window", "available context size"],
     ),
-    (FailureClass::QuotaExhausted, &["credit balance is too low"]),
     // OpenRouter's 402: this request is too large for the rest of the credit.
     (FailureClass::Forbidden, &["fewer max_tokens"]),
-    (FailureClass::KeyInvalid, &["API key not valid"]),
     // TGI's 424, which is OpenAI's for a tool server of the caller.
     (FailureClass::ServerError, &["failed during generation", "unexpected error during processing"]),
+];
+
+/// The same of whole providers. Only at the start of the message, because words behind it may be quoted from
+/// one client's request, and these rest the provider for all.
+const FIRST_SENTENCES: &[(FailureClass, &[&str])] = &[
+    (FailureClass::QuotaExhausted, &["Your credit balance is too low", "credit balance is too low"]),
+    (FailureClass::KeyInvalid, &["API key not valid"]),
 ];
 
 /// The class of an error response, by its status and the first bytes of its body. `model`: the model's name
@@ -125,7 +132,7 @@ pub fn of_error(status: u16, text: &[u8], model: &str) -> FailureClass {
     if matches!(status, 200..=299 | 400 | 404 | 413 | 429) && missing::says_unsupported(message) {
         return FailureClass::Unsupported;
     }
-    let codes = [error.code, error.kind, error.status];
+    let codes = [error.code, error.kind, error.status, error.reason];
     if let Some(class) = by_code(CAUSE_CODES, codes) {
         return class;
     }
@@ -154,7 +161,7 @@ pub fn of_error(status: u16, text: &[u8], model: &str) -> FailureClass {
     status.map(of_status).or_else(|| by_code(STATUS_CODES, codes)).unwrap_or(FailureClass::ErrorEvent)
 }
 
-fn by_code(table: &[(FailureClass, &[&str])], codes: [Option<&str>; 3]) -> Option<FailureClass> {
+fn by_code(table: &[(FailureClass, &[&str])], codes: [Option<&str>; 4]) -> Option<FailureClass> {
     codes
         .into_iter()
         .flatten()
@@ -163,7 +170,8 @@ fn by_code(table: &[(FailureClass, &[&str])], codes: [Option<&str>; 3]) -> Optio
 
 fn by_sentence(message: &str) -> Option<FailureClass> {
     let is_in = |(_, known): &&(FailureClass, &[&str])| known.iter().any(|part| message.contains(part));
-    SENTENCES.iter().find(is_in).map(|(class, _)| *class)
+    let begins = |(_, known): &&(FailureClass, &[&str])| known.iter().any(|part| message.starts_with(part));
+    FIRST_SENTENCES.iter().find(begins).or_else(|| SENTENCES.iter().find(is_in)).map(|(class, _)| *class)
 }
 
 /// Whether an error is about the gateway's own key, so that the client can do nothing about it. A 403 may be
@@ -283,6 +291,35 @@ mod tests {
 
     fn class(status: u16, body: &str) -> FailureClass {
         of_error(status, body.as_bytes(), "nope")
+    }
+
+    #[test]
+    fn google_says_the_cause_in_its_details_and_quoted_words_say_none() {
+        for (status, body, wanted) in [
+            (
+                400,
+                r#"{"error":{"code":400,"message":"API key expired. Please renew the API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}"#,
+                FailureClass::KeyInvalid,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"User location is not supported for the API use.","status":"FAILED_PRECONDITION"}}"#,
+                FailureClass::Forbidden,
+            ),
+            // Words of the client's that the provider quotes.
+            (
+                400,
+                r#"{"error":{"message":"Invalid value: 'API key not valid'. Supported values are: 'user'.","type":"invalid_request_error"}}"#,
+                FailureClass::CallerMistake,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Invalid value: 'credit balance is too low'.","type":"invalid_request_error"}}"#,
+                FailureClass::CallerMistake,
+            ),
+        ] {
+            assert_eq!(class(status, body), wanted, "{body}");
+        }
     }
 
     /// R18: the cause before the status, the status before a code that only repeats it.

@@ -28,18 +28,29 @@ pub struct CommittedAttempt {
     pub(super) began: Moment,
     /// Shared, because they are needed by a failure alone.
     pub(super) settings: Arc<RoutingSettings>,
-    pub(super) under_way: GaugeGuard,
+    /// Held until the end.
+    pub(super) _under_way: GaugeGuard,
+    /// It is a stream, of which no failure has been seen.
+    pub(super) is_well: bool,
 }
 
 impl FailureObserver for CommittedAttempt {
     /// A stream that breaks off, or holds an error event, counts against its candidate, although no other can
     /// serve the request any more.
-    fn failed(self, fault: &Fault) {
-        let Self { stats, endpoint, caller, began, settings, under_way } = self;
+    fn failed(mut self, fault: &Fault) {
+        self.is_well = false;
         let class = classify::of_fault(fault);
-        let failure = AttemptFailure { class, endpoint, caller, retry_after: None, started: began };
-        stats.failed(&failure, Moment::now(), &settings.breaker, &mut Rng::random());
-        drop(under_way);
+        let Self { endpoint, caller, began: started, .. } = self;
+        let failure = AttemptFailure { class, endpoint, caller, retry_after: None, started };
+        self.stats.broke_off(&failure, Moment::now(), &self.settings.breaker, &mut Rng::random());
+    }
+}
+
+impl Drop for CommittedAttempt {
+    fn drop(&mut self) {
+        if self.is_well {
+            self.stats.stream_ended();
+        }
     }
 }
 

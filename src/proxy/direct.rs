@@ -72,8 +72,7 @@ impl Gateway {
         let request = PlanRequest::stream(envelope.model());
         let planned = snapshot.catalog.plan(&request, Moment::now(), &mut self.rng.borrow_mut());
         let plan = planned.map_err(|none| Refusal::no_plan(&none, request.model))?;
-        // One attempt, whatever strategy the model has.
-        admission::grant(&mut call, &snapshot, principal, (body, &envelope), (&plan, 1)).await?;
+        admission::grant_one(&mut call, &snapshot, principal, (body, &envelope), &plan).await?;
         let record = call.record();
         record.attempts = 1;
         (record.provider, record.upstream_model) = (Some(Arc::clone(provider)), Some(upstream_model.into()));

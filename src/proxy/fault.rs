@@ -67,6 +67,14 @@ impl Refusal {
         refusal
     }
 
+    /// The client's own time is up before a provider has answered.
+    pub(super) fn late() -> Box<Self> {
+        let code = "all_providers_timed_out";
+        let mut refusal = Self::gateway(504, code, "no provider answered in time");
+        refusal.fault = Fault::provider(Stage::Head, FaultKind::Refused(code), Sent::Unknown);
+        refusal
+    }
+
     /// The drain's time was over when the request had come so far.
     pub(super) fn shutting_down(stage: Stage) -> Box<Self> {
         let fault = Fault::shutting_down(stage);

@@ -33,6 +33,7 @@ use super::{
     intake::{self, Incoming, ReadBody},
     planning::own_response,
     query::with_query,
+    recall::{directive, not_cached},
     request_context::RequestContext,
     request_headers::RequestHeaders,
     snapshot::{Provider, Snapshot},
@@ -63,6 +64,7 @@ struct KeptError<'a> {
     error: AttemptError,
     class: FailureClass,
     provider: (&'a Provider, usize),
+    model: &'a str,
     /// Another provider may have what this one lacks. Such an error says less than any other.
     is_elsewhere: bool,
 }
@@ -105,6 +107,10 @@ impl Gateway {
         let path = upstream_path(&addressed, head)?;
         if endpoint == Endpoint::StoredResponse {
             self.own_stored(call, snapshot, &principal, (&addressed, head))?;
+        }
+        // Answers of these endpoints are never stored.
+        if directive(&headers)?.only_if_cached {
+            return Err(not_cached());
         }
         admission::enter(call, snapshot, &principal).await?;
         let read = if head.method == Method::GET {
@@ -171,7 +177,7 @@ impl Gateway {
         let asking = context.ask_in_turn(&stops, record);
         let asked = match within {
             None => asking.await,
-            Some(within) => timeout(within, asking).await.unwrap_or_else(|_| Err(late())),
+            Some(within) => timeout(within, asking).await.unwrap_or_else(|_| Err(Refusal::late())),
         };
         let (success, provider) = match asked {
             Err(refusal) => return estimated_count(refusal, snapshot, (endpoint, model), body),
@@ -298,7 +304,7 @@ impl RequestContext<'_> {
             let is_final = may_be_done || !is_elsewhere && class.consequence().next_step == NextStep::Stop;
             failures.add(failure);
             if is_final || kept.as_ref().is_none_or(|kept| kept.is_elsewhere) {
-                kept = Some(KeptError { error, class, provider: (provider, index), is_elsewhere });
+                kept = Some(KeptError { error, class, provider: (provider, index), model, is_elsewhere });
             }
             if is_final {
                 break;
@@ -308,12 +314,15 @@ impl RequestContext<'_> {
             Some(KeptError { error: AttemptError::Fault(fault), .. }) if stops.len() == 1 => {
                 Err(fault.into())
             }
-            Some(KeptError { error: error @ AttemptError::Error(_), class, provider, .. })
+            Some(KeptError { error: error @ AttemptError::Error(_), class, provider, model, .. })
                 if self.understands(class, &error)
                     && (class != FailureClass::EndpointMissing
                         || counting_dialect(self.endpoint).is_none()) =>
             {
                 let (provider, index) = provider;
+                // A later one may have been asked since.
+                record.provider = Some(Arc::clone(&provider.target.name));
+                record.upstream_model = (!model.is_empty()).then(|| model.into());
                 let success = self.pass_error(error, class, provider).await?;
                 self.running.stage().set(success.answer.stage());
                 Ok((success, index))
@@ -417,9 +426,4 @@ fn providers_having<'a>(
 fn asks_for_events(endpoint: Endpoint, head: &RequestHead) -> bool {
     let mut pairs = head.uri.query().unwrap_or_default().split('&');
     endpoint == Endpoint::StoredResponse && pairs.any(|pair| pair.eq_ignore_ascii_case("stream=true"))
-}
-
-/// The client's own time is up.
-fn late() -> Box<Refusal> {
-    Refusal::gateway(504, "all_providers_timed_out", "no provider answered in time")
 }

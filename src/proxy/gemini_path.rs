@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::query::with_query;
+use super::query::{decoded, with_query};
 use crate::base::Endpoint;
 
 /// Bytes of a model's name that are not encoded in a path.
@@ -21,7 +21,7 @@ pub(super) fn method(endpoint: Endpoint, streams: bool, query: Option<&str>) -> 
         (_, true) => ":streamGenerateContent?alt=sse",
         (_, false) => ":generateContent",
     };
-    let mut others = query.unwrap_or_default().split('&').filter(|parameter| !is_form(parameter)).peekable();
+    let mut others = query.unwrap_or_default().split('&').filter(|parameter| passes(parameter)).peekable();
     if others.peek().is_none_or(|first| first.is_empty()) {
         return method.into();
     }
@@ -34,16 +34,24 @@ pub(super) fn method(endpoint: Endpoint, streams: bool, query: Option<&str>) -> 
     }
 }
 
-/// Whether a parameter says the form of the answer.
-fn is_form(parameter: &str) -> bool {
-    matches!(parameter.split('=').next(), Some("alt" | "$alt" | "%24alt"))
+/// Whether a parameter goes along. One that says the form of the answer does not, nor a filter of its
+/// members: without its end and its usage an answer would look cut off, and cost nothing.
+fn passes(parameter: &str) -> bool {
+    let name = name_of(parameter);
+    let is_own = |own: &str| name.trim_start_matches('$').eq_ignore_ascii_case(own);
+    !["alt", "fields", "callback", "prettyPrint"].into_iter().any(is_own)
+}
+
+/// The decoded name of a parameter; empty if it cannot be decoded.
+fn name_of(parameter: &str) -> Cow<'_, str> {
+    decoded(parameter.split('=').next().unwrap_or_default()).unwrap_or_default()
 }
 
 /// Whether the query asks for a stream of events. Without that, a stream is one JSON array.
 #[must_use]
 pub fn asks_for_events(query: Option<&str>) -> bool {
     let mut parameters = query.unwrap_or_default().split('&');
-    parameters.any(|parameter| is_form(parameter) && parameter.ends_with("=sse"))
+    parameters.any(|parameter| matches!(&*name_of(parameter), "alt" | "$alt") && parameter.ends_with("=sse"))
 }
 
 /// The path below a base URL: the provider's name of the model, and what [`method`] made.
@@ -69,7 +77,8 @@ mod tests {
             (None, false, ":generateContent"),
             (Some(""), false, ":generateContent"),
             (Some("key=sk-1"), false, ":generateContent"),
-            (Some("alt=json&key=sk-1&$fields=a"), false, ":generateContent?$fields=a"),
+            (Some("alt=json&key=sk-1&$fields=a"), false, ":generateContent"),
+            (Some("%61lt=proto&fields=candidates&%24fields=x&callback=f&a=b"), false, ":generateContent?a=b"),
             (None, true, ":streamGenerateContent?alt=sse"),
             (Some("alt=sse"), true, ":streamGenerateContent?alt=sse"),
             (Some("alt=sse&key=sk-1"), true, ":streamGenerateContent?alt=sse"),

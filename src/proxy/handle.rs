@@ -219,7 +219,7 @@ impl Gateway {
                     Recalled::Nothing => {}
                 }
             }
-            admission::grant(call, snapshot, principal, (body, &envelope), (&plan, plan.width())).await?;
+            admission::grant(call, snapshot, principal, (body, &envelope), &plan).await?;
             self.check_ended()?;
             tracing::debug!(id = %call.id, path = endpoint.path(), model = envelope.model(), "request");
             let began = Instant::now();

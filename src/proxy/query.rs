@@ -37,7 +37,7 @@ fn is_public(name: &str) -> bool {
 }
 
 /// A percent-encoded name. `None`: it is not encoded as it should be.
-fn decoded(name: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decoded(name: &str) -> Option<Cow<'_, str>> {
     if !name.contains('%') {
         return Some(name.into());
     }

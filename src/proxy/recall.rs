@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     answer::Answer,
@@ -51,6 +52,8 @@ pub(super) struct AwaitedAnswer {
     is_only_wish: bool,
     /// An equal request is under way. `None`: other replicas may have the answer.
     follower: Option<FlightFollower>,
+    /// The end of the client's own patience.
+    deadline: Option<Instant>,
 }
 
 /// Looks for an answer; one with a trace comment (`has_comment`) is a request's own.
@@ -78,7 +81,7 @@ pub(super) fn recall(
         let settings = &policy.settings;
         let max_age = directive.max_age.unwrap_or(settings.max_age).min(settings.max_age);
         if let Some(answer) = remember(request, &key, max_age) {
-            return Ok(Recalled::Answer(answer));
+            return Ok(Recalled::Answer(begun(call, answer)));
         }
         let max_size = settings.max_entry_size;
         let (cache, dialect, makers) = (answers.clone(), request.endpoint.dialect(), makers(request));
@@ -89,7 +92,7 @@ pub(super) fn recall(
             match join_flight(call, request, key, max_age) {
                 JoinedFlight::Ended(answer) => {
                     call.place = None;
-                    return Ok(Recalled::Answer(answer));
+                    return Ok(Recalled::Answer(begun(call, answer)));
                 }
                 JoinedFlight::Led => {}
                 JoinedFlight::Followed(joined) => follower = Some(joined),
@@ -98,7 +101,9 @@ pub(super) fn recall(
         // The first of equal requests asks for all of them. Nothing is as new as a new answer.
         if follower.is_some() || answers.may_fetch() && !max_age.is_zero() {
             let is_only_wish = directive.only_if_cached;
-            return Ok(Recalled::Awaited(Box::new(AwaitedAnswer { key, max_age, is_only_wish, follower })));
+            let deadline = headers.timeout().map(|patience| call.started + patience);
+            let awaited = AwaitedAnswer { key, max_age, is_only_wish, follower, deadline };
+            return Ok(Recalled::Awaited(Box::new(awaited)));
         }
         answers.note_miss();
     }
@@ -109,21 +114,28 @@ impl AwaitedAnswer {
     /// The answer. `None`: there is none, and the request goes to a provider.
     ///
     /// # Errors
-    /// Only a stored answer is wanted and there is none (504).
+    /// Only a stored answer is wanted and there is none (504), or the client's patience has ended (504).
     pub(super) async fn resolve(
         self,
         call: &mut Call,
         request: KeyedRequest<'_>,
     ) -> Result<Option<Answer>, Box<Refusal>> {
         let (answers, settings) = (&request.snapshot.answers, &request.snapshot.cache.settings);
-        let Self { key, max_age, is_only_wish, follower } = self;
+        let Self { key, max_age, is_only_wish, follower, deadline } = self;
         let found = if let Some(mut follower) = follower {
             let mut found = None;
             for _ in 0..MAX_LEADERS {
-                if let Some(answer) = join(follower).await {
+                // The leader may wait for its provider for longer than this client does.
+                let joined = match deadline {
+                    Some(deadline) => {
+                        timeout_at(deadline, join(follower)).await.map_err(|_| Refusal::late())?
+                    }
+                    None => join(follower).await,
+                };
+                if let Some(answer) = joined {
                     answers.note_miss();
                     answers.note_coalesced();
-                    return Ok(Some(answer));
+                    return Ok(Some(begun(call, answer)));
                 }
                 // The request that it followed may have found one elsewhere.
                 found = remember(&request, &key, max_age);
@@ -148,15 +160,21 @@ impl AwaitedAnswer {
                 .filter(|answer| answer.age(SystemTime::now()) <= max_age)
                 .map(|answer| give(&request, answer))
         };
-        if found.is_some() {
+        if let Some(answer) = found {
             call.place = None;
             // Equal requests that follow find it in memory.
             call.flight = None;
-            return Ok(found);
+            return Ok(Some(begun(call, answer)));
         }
         answers.note_miss();
         if is_only_wish { Err(not_cached()) } else { Ok(None) }
     }
+}
+
+/// The request is at its answer from here on.
+fn begun(call: &Call, answer: Answer) -> Answer {
+    call.completion.stage().set(answer.stage());
+    answer
 }
 
 /// The flight of an equal request, as a request that found no answer in memory joins it.
@@ -199,7 +217,7 @@ fn give(request: &KeyedRequest<'_>, answer: Arc<StoredAnswer>) -> Answer {
     Answer::Cached(Box::new(CachedAnswer::new(answer, request.snapshot.cache.settings.pace)))
 }
 
-fn not_cached() -> Box<Refusal> {
+pub(super) fn not_cached() -> Box<Refusal> {
     let message = "no stored answer fits this request (x-thalweg-cache: only-if-cached)";
     Refusal::request(504, "not_cached", message)
 }
@@ -229,7 +247,7 @@ async fn whole(follower: &mut FlightFollower) -> Option<JoinedBody> {
     }
 }
 
-fn directive(headers: &RequestHeaders<'_>) -> Result<CacheDirective, Box<Refusal>> {
+pub(super) fn directive(headers: &RequestHeaders<'_>) -> Result<CacheDirective, Box<Refusal>> {
     // Lines of one name are one list (RFC 9110 section 5.3).
     let lines: Vec<&[u8]> = headers.cache().collect();
     if lines.is_empty() {

@@ -80,7 +80,7 @@ impl<'a> RunningAttempt<'a> {
         let text = body.join();
         let whole = translation.whole(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text));
         if whole.is_err() {
-            self.reported = usage::find(&text);
+            self.reported = usage::find(self.endpoint.dialect(), &text);
         }
         whole.map(|(body, reported)| (body, UsagePlace::Translation(reported)))
     }
@@ -124,7 +124,8 @@ impl<'a> RunningAttempt<'a> {
 
     /// Notes usage in a whole answer that has come in part.
     fn note_usage_of_part(&mut self) {
-        self.reported = self.reported.or_else(|| usage::find(&self.body.take().join()));
+        self.reported =
+            self.reported.or_else(|| usage::find(self.endpoint.dialect(), &self.body.take().join()));
     }
 
     fn leave(&self, passed_tokens: Option<u32>) {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    base::{Endpoint, Fault, HandlerResponse, HeaderFields, RequestHead, RequestId, Stage},
+    base::{Endpoint, Fault, FaultKind, HandlerResponse, HeaderFields, RequestHead, RequestId, Sent, Stage},
     exchange::{ClientInfo, RequestRoute},
     wire::{ModelUse, envelope},
 };
@@ -175,7 +175,8 @@ impl Gateway {
             }
         };
         let HandlerResponse { status, headers, body } = response;
-        SingleAnswer { id, status, headers, body: collect(body).await }
+        let limit = self.snapshot().stream.max_response_size;
+        SingleAnswer { id, status, headers, body: collect(body, limit).await }
     }
 }
 
@@ -187,28 +188,36 @@ fn head_of(id: &RequestId, mut headers: HeaderFields, path: &'static str) -> Req
     RequestHead { method: Method::POST, uri: Uri::from_static(path), version: Version::HTTP_11, headers }
 }
 
-/// All of an answer, whose size `max_response_size` bounds.
-async fn collect(body: Body) -> Result<Bytes, Fault> {
+/// All of an answer of no more than `limit` bytes. A whole one has been measured before; events, which a
+/// provider may answer with as well, have not.
+async fn collect(body: Body, limit: u64) -> Result<Bytes, Fault> {
     let mut all = BytesMut::new();
+    let mut add = |frame: Bytes| {
+        all.extend_from_slice(&frame);
+        match all.len() as u64 > limit {
+            true => Err(Fault::provider(Stage::Body, FaultKind::TooLarge { limit }, Sent::Some)),
+            false => Ok(()),
+        }
+    };
     match body {
         Body::Whole(mut whole) => {
             let first = whole.pop().unwrap_or_default();
             if whole.is_empty() {
                 return Ok(first);
             }
-            all.extend_from_slice(&first);
+            add(first)?;
             while let Some(bytes) = whole.pop() {
-                all.extend_from_slice(&bytes);
+                add(bytes)?;
             }
         }
         Body::Stream(mut stream) => {
             while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
-                all.extend_from_slice(&frame?);
+                add(frame?)?;
             }
         }
         Body::Cache(mut stream) => {
             while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
-                all.extend_from_slice(&frame?);
+                add(frame?)?;
             }
         }
     }

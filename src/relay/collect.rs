@@ -8,8 +8,9 @@ use bytes::{Bytes, BytesMut};
 use super::source::FrameSource;
 use crate::base::{ByteList, Fault, FaultKind, Sent, Stage};
 
-/// Frames that are kept as they came. A frame costs memory besides its bytes, so further ones are joined.
-const MAX_KEPT_FRAMES: usize = 256;
+/// Frames that are kept as they came. A small one holds the whole block that it was read into, so further
+/// ones are joined: a provider may send a few bytes at a time for minutes.
+const MAX_KEPT_FRAMES: usize = 1;
 /// A frame that is never copied.
 const LARGE_FRAME: usize = 4 * 1024;
 
@@ -42,8 +43,8 @@ pub async fn collect_into<S: FrameSource>(
     Ok(())
 }
 
-/// The bytes of a body as far as it has come. The frames are kept as they came, but for small ones beyond the
-/// first few hundred.
+/// The bytes of a body as far as it has come. The frames are kept as they came, but for small ones behind the
+/// first.
 #[derive(Debug, Default)]
 pub struct CollectedFrames {
     list: ByteList,

@@ -5,6 +5,8 @@ use bytes::Bytes;
 
 use crate::base::ByteList;
 
+/// Bytes that are copied rather than kept as a part of their frame.
+const SMALL: usize = 4 * 1024;
 /// An event that is still unfinished beyond this size passes after all, in pieces.
 const MAX_HELD: usize = 1024 * 1024;
 
@@ -50,7 +52,9 @@ impl Holdback {
             self.release(frame.slice(at..end), out);
             at = end;
         }
-        self.tail.push(frame.slice(at..));
+        let rest = frame.slice(at..);
+        // A few bytes that wait would hold the whole block that they were read into.
+        self.tail.push(if rest.len() < SMALL { Bytes::copy_from_slice(&rest) } else { rest });
         let is_too_long = self.tail.len() > MAX_HELD;
         if is_too_long {
             self.flush(out);

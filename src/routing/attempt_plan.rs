@@ -82,6 +82,9 @@ pub struct AttemptPlan<'a> {
     repeat_permit: Option<GaugeGuard>,
     is_done: bool,
     learns_absence: bool,
+    /// The latest failure says nothing of its provider's health, such as a model that it does not have: an
+    /// attempt after it multiplies no outage's load, and costs no budget.
+    spares_budget: bool,
 }
 
 /// Whether a candidate is asked at another endpoint after this failure: it lacks the one of the attempt, or
@@ -129,6 +132,7 @@ impl<'a> AttemptPlan<'a> {
             repeat_permit: None,
             is_done: false,
             learns_absence: true,
+            spares_budget: false,
         }
     }
 
@@ -233,7 +237,7 @@ impl<'a> AttemptPlan<'a> {
     /// Takes one failover from the global budget. `false`: the budget is empty.
     fn withdraw_failover(&self) -> bool {
         let ration = self.policy.settings.retry.failovers;
-        self.policy.budgets.failovers.withdraw(ration, total_in_flight(&self.plan))
+        self.spares_budget || self.policy.budgets.failovers.withdraw(ration, total_in_flight(&self.plan))
     }
 
     fn next_hedge(&mut self, delay: HedgeDelay, now: Moment) -> Action<'a> {
@@ -367,11 +371,13 @@ impl<'a> AttemptPlan<'a> {
         if self.learns_absence || !says_absence {
             attempt.candidate.stats.failed(&failure, now, &settings.breaker, &mut self.rng);
         }
+        let consequence = class.consequence();
+        self.spares_budget = !consequence.counts_against_health && class != FailureClass::RateLimited;
         self.in_flight &= !(1 << attempt.index);
         if settings.retry.safe && sent == Sent::Unknown {
             self.excluded = u64::MAX;
         }
-        match class.consequence().next_step {
+        match consequence.next_step {
             NextStep::Stop => self.is_done = true,
             NextStep::OtherModel => self.exclude_group(attempt.candidate.group),
             NextStep::OtherCandidate { may_repeat: false } => {

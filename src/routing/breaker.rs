@@ -105,6 +105,13 @@ impl Breaker {
         }
     }
 
+    /// So many streams broke off in a row that it trips, although each counted as a success at its commit.
+    pub fn streams_broke(&self, started: Moment, now: Moment, settings: &BreakerSettings, rng: &mut Rng) {
+        if self.until.load(Relaxed) == 0 && started.0 >= self.tripped_at.load(Relaxed) {
+            self.trip(0, now, settings, rng);
+        }
+    }
+
     fn trip(&self, counts: u64, now: Moment, settings: &BreakerSettings, rng: &mut Rng) {
         let trips = self.trips.load(Relaxed).saturating_add(1);
         let until = now + rng.jitter(cool_down(trips, settings));

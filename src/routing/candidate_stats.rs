@@ -56,6 +56,8 @@ pub struct CandidateStats {
     /// The endpoints at which the provider has this model.
     endpoints: EndpointMemory,
     callers: CallerStreak,
+    /// Committed streams that broke off in a row.
+    broken_streams: AtomicU32,
 }
 
 /// Whether a request may be sent to a candidate.
@@ -113,6 +115,7 @@ impl CandidateStats {
             last_class: AtomicU8::new(u8::MAX),
             endpoints: EndpointMemory::default(),
             callers: CallerStreak::default(),
+            broken_streams: AtomicU32::new(0),
         }
     }
 
@@ -265,6 +268,36 @@ impl CandidateStats {
                 if failure.class != FailureClass::Tls
                     && self.provider.refuses_alone(failure.caller, now, settings.window) => {}
             Scope::Provider => self.provider.rest(until(consequence.rest), failure.class, now),
+        }
+    }
+
+    /// A stream broke off after its commit, which counted as a success. Without a count of their own, such
+    /// ones would never fail in a row.
+    pub fn broke_off(
+        &self,
+        failure: &AttemptFailure,
+        now: Moment,
+        settings: &BreakerSettings,
+        rng: &mut Rng,
+    ) {
+        self.failed(failure, now, settings, rng);
+        if !failure.class.consequence().counts_against_health {
+            return;
+        }
+        if self.broken_streams.fetch_add(1, Relaxed).saturating_add(1) >= settings.failures {
+            self.broken_streams.store(0, Relaxed);
+            let breaker = self.breakers.of(failure.endpoint);
+            breaker.streams_broke(failure.started, now, settings, rng);
+            if let BreakerState::Tripped { until } = breaker.state(now) {
+                self.provider.tripped(until);
+            }
+        }
+    }
+
+    /// A committed stream has ended without a fault.
+    pub fn stream_ended(&self) {
+        if self.broken_streams.load(Relaxed) != 0 {
+            self.broken_streams.store(0, Relaxed);
         }
     }
 

@@ -107,9 +107,10 @@ impl Telemetry {
 
     /// Reads the workers' meters into the statistics; called about every second.
     pub fn tick(&self) {
-        let reading = MeterReading::of(&self.meters);
         let (mut stats, now) = self.stats.open();
-        stats.measure(now, reading);
+        // Read under the lock: an earlier reading after a later one would count the frames between them
+        // twice.
+        stats.measure(now, MeterReading::of(&self.meters));
     }
 
     /// Gives the workers' meters to `guard` and carries out its action. Called every second, by one thread.

@@ -6,7 +6,7 @@ use std::{
     borrow::Cow,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -101,7 +101,12 @@ impl TrustStore {
 impl Inner {
     /// The configuration in force. `None`: it is not built yet, or the file is due for a check.
     fn current(&self) -> Option<Arc<ClientConfig>> {
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held while files are read: a worker does not wait for that.
+        let loaded = match self.loaded.try_lock() {
+            Ok(loaded) => loaded,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         let loaded = loaded.as_ref()?;
         let is_due = self.files().next().is_some() && loaded.at.elapsed() >= CHECK_INTERVAL;
         if is_due { None } else { loaded.config.clone() }

@@ -26,6 +26,8 @@ pub struct ProviderError<'a> {
     pub kind: Option<&'a str>,
     /// `error.status`, Google's word for the code.
     pub status: Option<&'a str>,
+    /// `reason` in Google's details, which names the cause of a general status.
+    pub reason: Option<&'a str>,
     /// `error.message`, or `detail`, or `error` itself if it is a string.
     pub message: Option<&'a str>,
 }
@@ -41,6 +43,7 @@ pub fn read(body: &[u8]) -> ProviderError<'_> {
         code: member(inner, "code"),
         kind: member(inner, "type"),
         status: member(inner, "status"),
+        reason: member(inner, "reason"),
         message,
     }
 }
@@ -309,7 +312,11 @@ mod tests {
             ("<html>502</html>", None, None, None, None),
             (r#"{"error":{"code":null,"message":"cut of"#, None, None, None, Some("cut of")),
         ] {
-            assert_eq!(read(body.as_bytes()), ProviderError { code, kind, status, message }, "{body}");
+            assert_eq!(
+                read(body.as_bytes()),
+                ProviderError { code, kind, status, message, reason: None },
+                "{body}"
+            );
         }
     }
 

@@ -80,17 +80,21 @@ const WINDOW: usize = 1024;
 const MAX_OBJECT_LENGTH: usize = 4096;
 const MAX_CANDIDATES: usize = 16;
 
-/// The usage in a whole response body, found without parsing all of it: its last `"usage"` that is an object,
-/// else its last `"meta"` or `"usageMetadata"` with counts. Inside a string these quotes would be escaped.
-/// `None`: there is none.
+/// The usage in a whole response body of this dialect, found without parsing all of it: its last `"usage"`
+/// that is an object, else its last `"meta"` with counts; of Gemini its last `"usageMetadata"`, because there
+/// the arguments of a call are no string, and may hold any of these. Inside a string these quotes would be
+/// escaped. `None`: there is none.
 #[must_use]
-pub fn find(body: &[u8]) -> Option<Usage> {
+pub fn find(dialect: Dialect, body: &[u8]) -> Option<Usage> {
+    if dialect == Dialect::Gemini {
+        return find_gemini(body);
+    }
     let read = |json: &[u8]| {
         let mut found = UsageObject::default();
         read_object(json, &mut found, UsageObject::member)?;
         found.counts()
     };
-    last(body, &FIND_USAGE, read).or_else(|| last(body, &FIND_META, read)).or_else(|| find_gemini(body))
+    last(body, &FIND_USAGE, read).or_else(|| last(body, &FIND_META, read))
 }
 
 fn find_gemini(body: &[u8]) -> Option<Usage> {
@@ -467,6 +471,10 @@ impl Usage {
 mod tests {
     use super::*;
 
+    fn find_in(body: &[u8]) -> Option<Usage> {
+        find(Dialect::ChatCompletions, body)
+    }
+
     fn usage(input: u64, output: u64, cached: Option<u64>, reasoning: Option<u64>) -> Usage {
         Usage { input: Some(input), output: Some(output), cached, reasoning, ..Usage::default() }
     }
@@ -490,6 +498,9 @@ mod tests {
 
     #[test]
     fn reads_the_counts_of_geminis_own_api() {
+        // The arguments of a call are an object.
+        let call = r#"{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"usage":{"prompt_tokens":0,"completion_tokens":0}}}}]}}],"usageMetadata":{"promptTokenCount":900,"candidatesTokenCount":40}}"#;
+        assert_eq!(find(Dialect::Gemini, call.as_bytes()), Some(usage(900, 40, None, None)));
         for (counts, found) in [
             (
                 r#""promptTokenCount": 9,"candidatesTokenCount": 4,"totalTokenCount": 13"#,
@@ -510,7 +521,10 @@ mod tests {
             );
             let body = body.as_bytes();
             assert_eq!(read(body), Some(found), "{counts}");
-            assert_eq!((find(body), read_event(Dialect::Gemini, body)), (Some(found), Some(found)));
+            assert_eq!(
+                (find(Dialect::Gemini, body), read_event(Dialect::Gemini, body)),
+                (Some(found), Some(found))
+            );
         }
     }
 
@@ -539,7 +553,7 @@ mod tests {
         let reported = |details: &str| {
             let json = format!(r#"{{"usage":{{"input_tokens":3,"output_tokens":4{details}}}}}"#);
             let usage = read(json.as_bytes()).unwrap();
-            assert_eq!(find(json.as_bytes()), Some(usage));
+            assert_eq!(find_in(json.as_bytes()), Some(usage));
             (usage.with_cache_in_input(Dialect::Messages).input, usage.cache_write, usage.cache_write_1h)
         };
         assert_eq!(reported(""), (Some(3), None, None));
@@ -584,27 +598,27 @@ mod tests {
             br#"{"type":"message-end","delta":{"usage":{"billed_units":{"input_tokens":7,"output_tokens":
             21},"tokens":{"input_tokens":502,"output_tokens":24},"cached_tokens":448}}}"#;
         assert_eq!(read(end), Some(usage(502, 24, Some(448), None)));
-        assert_eq!(find(end), read(end));
+        assert_eq!(find_in(end), read(end));
     }
 
     #[test]
     fn finds_usage_in_a_whole_body_without_reading_it() {
         let body = br#"{"usage":{"prompt_tokens":9,"completion_tokens":4},"choices":[{"message":{"content":
             "say \"usage\":{\"prompt_tokens\":1}","kind":"usage"}}]}"#;
-        assert_eq!(find(body), Some(usage(9, 4, None, None)));
+        assert_eq!(find_in(body), Some(usage(9, 4, None, None)));
         let spaced = br#"{"data":[],"usage" : {"prompt_tokens":9,"completion_tokens":4}, "x":1}"#;
-        assert_eq!(find(spaced), read(spaced));
+        assert_eq!(find_in(spaced), read(spaced));
         for none in
             [&b"{}"[..], br#"{"usage":null}"#, br#"{"usage":{"#, br#""usage""#, br#"{"usage":{"a":1}}"#]
         {
-            assert_eq!(find(none), None);
+            assert_eq!(find_in(none), None);
         }
     }
 
     /// A parser that reads each of them to the end would take hours.
     #[test]
     fn usage_within_usage_without_end_is_given_up() {
-        assert_eq!(find(r#"{"usage":"#.repeat(1 << 20).as_bytes()), None);
+        assert_eq!(find_in(r#"{"usage":"#.repeat(1 << 20).as_bytes()), None);
     }
 
     #[test]
@@ -613,14 +627,14 @@ mod tests {
             "prompt_tokens_details":[1,{"cached_tokens":3}],"input_tokens_details":{"x":{"cached_tokens":8},"cached_tokens":null},
             "cached_tokens":{"cached_tokens":1},"completion_tokens_details":null,"reasoning_tokens":true,"other":{}}}"#;
         assert_eq!(read(odd), Some(Usage { input: Some(7), ..Usage::default() }));
-        assert_eq!(find(odd), read(odd));
+        assert_eq!(find_in(odd), read(odd));
     }
 
     #[test]
     fn a_whole_number_with_a_fraction_of_zero_is_a_count() {
         let json = br#"{"usage":{"prompt_tokens":10.0,"completion_tokens":5e0,"total_tokens":15.0}}"#;
         assert_eq!(
-            (read(json), find(json)),
+            (read(json), find_in(json)),
             (Some(usage(10, 5, None, None)), Some(usage(10, 5, None, None)))
         );
     }
@@ -644,9 +658,16 @@ mod tests {
                 usage(502, 24, None, None),
             ),
         ] {
-            assert_eq!((read(json.as_bytes()), find(json.as_bytes())), (Some(found), Some(found)), "{json}");
+            assert_eq!(
+                (read(json.as_bytes()), find_in(json.as_bytes())),
+                (Some(found), Some(found)),
+                "{json}"
+            );
         }
-        assert_eq!(find(br#"{"usage":{"total_tokens":0},"meta":{"billed_units":{"search_units":1}}}"#), None);
+        assert_eq!(
+            find_in(br#"{"usage":{"total_tokens":0},"meta":{"billed_units":{"search_units":1}}}"#),
+            None
+        );
     }
 
     #[test]
@@ -675,14 +696,14 @@ mod tests {
         for length in (0..2 * WINDOW + 64).step_by(3) {
             let text = "a".repeat(length);
             let json = format!(r#"{{"usage":{{"prompt_tokens":1}},{counts},"text":"{text}"}}"#);
-            assert_eq!(find(json.as_bytes()), Some(usage(9, 4, None, None)), "{length}");
+            assert_eq!(find_in(json.as_bytes()), Some(usage(9, 4, None, None)), "{length}");
         }
-        assert_eq!(find("a".repeat(5000).as_bytes()), None);
+        assert_eq!(find_in("a".repeat(5000).as_bytes()), None);
     }
 
     #[test]
     fn a_count_that_is_given_twice_is_no_count() {
         let twice = br#"{"usage":{"prompt_tokens":9,"completion_tokens":4,"prompt_tokens":8}}"#;
-        assert_eq!(find(twice), None);
+        assert_eq!(find_in(twice), None);
     }
 }

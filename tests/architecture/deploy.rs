@@ -74,7 +74,8 @@ fn the_configuration_of_the_cluster_is_good() {
     config::parse(&text, &env).unwrap();
 }
 
-/// The pods, containers and the unit end after the delay and the drain; the balancers notice within the delay.
+/// The pods, containers and the unit end after the delay and the drain; the balancers notice within the
+/// delay.
 #[test]
 fn the_delays_of_a_stop_fit_together() {
     let config: serde_json::Value = serde_json::from_str(&file("config.json")).unwrap();

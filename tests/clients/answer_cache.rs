@@ -517,3 +517,19 @@ async fn hits_and_misses_are_counted() {
     drop(client);
     gateway.stop().await;
 }
+
+/// Answers of further endpoints are never stored, so that none fits.
+#[tokio::test]
+async fn a_further_endpoint_has_no_stored_answer() {
+    let upstream = Upstream::always(Speaks::H1, script::json(200, r#"{"results":[]}"#));
+    let gateway = cached(&upstream, |_| {}).start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let call = || Call::post("/v1/rerank", r#"{"model":"m","query":"q","documents":["d"]}"#);
+    let (status, ..) = ask(&mut client, call().header("x-thalweg-cache", "only-if-cached")).await;
+    assert_eq!((status, upstream.log.requests()), (504, 0));
+    let (status, ..) = ask(&mut client, call().header("x-thalweg-cache", "sometimes")).await;
+    assert_eq!((status, upstream.log.requests()), (400, 0));
+    assert_eq!(ask(&mut client, call()).await.0, 200);
+    drop(client);
+    gateway.stop().await;
+}

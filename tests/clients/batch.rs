@@ -87,7 +87,10 @@ async fn a_document_has_all_answers_in_order() {
         let id = call.id();
         let answer = client.send(call).await;
         assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
-        assert_eq!((answer.header("x-request-id"), answer.header("cache-control")), (&*id, "no-store"));
+        assert_eq!(
+            (answer.header("x-request-id"), answer.header("cache-control")),
+            (&*id, "no-store, no-transform")
+        );
         // The last has ended, and nothing is sent but what is before the first.
         journal::closing(&format!("{id}.6")).await;
         gate.open();
@@ -311,6 +314,20 @@ async fn an_item_is_translated_like_a_single_request() {
     let line = line(&mut answer, "").await;
     assert_eq!(line["response"]["body"]["choices"][0]["message"]["content"], "hi", "{line}");
     drop((answer, client));
+    gateway.stop().await;
+}
+
+/// Events in place of an answer have the same bound.
+#[tokio::test]
+async fn an_items_answer_is_bounded_also_where_it_comes_as_events() {
+    let events = script::delta(&"x".repeat(1000)).repeat(200);
+    let upstream = Upstream::always(Speaks::H1, script::sse(events));
+    let plan = Plan::to(&[&upstream]).with(|settings| settings.stream.max_response_size = 50_000);
+    let gateway = plan.start().await;
+    let mut client = gateway.client(Version::H1).await;
+    let document = client.send(post(&batch(&[("a", "x")]))).await.collect().await.json();
+    assert_eq!(document["data"][0]["error"]["code"], "response_too_large", "{document}");
+    drop(client);
     gateway.stop().await;
 }
 

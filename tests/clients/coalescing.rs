@@ -373,3 +373,26 @@ async fn a_slow_reader_holds_back_none_and_is_dropped_past_the_bound() {
     drop((slow_client, fast_client));
     gateway.stop().await;
 }
+
+/// A follower waits no longer than its client does, however long the leader's provider stalls.
+#[tokio::test]
+async fn a_follower_keeps_its_own_deadline() {
+    let upstream = Upstream::always(Speaks::H1, vec![Step::Stall]);
+    let gateway = plan(&upstream).start().await;
+    let (mut leader, mut follower) = (gateway.client(Version::H2).await, gateway.client(Version::H1).await);
+    let leading = leader.send(Call::stream());
+    let following = async {
+        upstream.log.request(0).await;
+        follower.send(Call::stream().header("x-stainless-timeout", "0.3")).await.collect().await
+    };
+    tokio::select! {
+        _ = leading => panic!("the leader has an answer"),
+        answer = in_time(following) => {
+            let answer = answer.unwrap();
+            assert_eq!(answer.json()["error"]["code"], "all_providers_timed_out");
+        }
+    }
+    assert_eq!(upstream.log.requests(), 1);
+    drop((leader, follower));
+    gateway.stop().await;
+}

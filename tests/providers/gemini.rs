@@ -98,7 +98,7 @@ async fn a_native_answer_passes_whole() {
     let mut client = gateway.client(Version::H1).await;
     for (path, target) in [
         (WHOLE, "/v1/models/m:generateContent"),
-        ("/v1/models/m:generateContent?alt=json&fields=a", "/v1/models/m:generateContent?fields=a"),
+        ("/v1/models/m:generateContent?alt=json&trace=a", "/v1/models/m:generateContent?trace=a"),
         ("/v1beta/models/models%2Fm:generateContent", "/v1/models/m:generateContent"),
         ("/v1beta/models/p0%2Fm:generateContent", "/v1/models/m:generateContent"),
         ("/v1beta/models/p0/m:generateContent", "/v1/models/m:generateContent"),
@@ -442,7 +442,7 @@ async fn a_key_in_the_query_is_taken_and_goes_nowhere() {
     let mut client = gateway.client(Version::H1).await;
     for (number, call) in [
         Call::post(&format!("{WHOLE}?key={TOKEN}"), REQUEST).without("authorization"),
-        Call::post(&format!("{WHOLE}?$fields=a&key={TOKEN}"), REQUEST).without("authorization"),
+        Call::post(&format!("{WHOLE}?$trace=a&key={TOKEN}"), REQUEST).without("authorization"),
         Call::post(WHOLE, REQUEST).without("authorization").header("x-goog-api-key", TOKEN),
         Call::post(WHOLE, REQUEST),
     ]

@@ -167,6 +167,34 @@ async fn a_broken_stream_counts_against_its_provider() {
     }
 }
 
+/// Streams that break off in a row trip their candidate, although each counted as good at its commit; also
+/// where two keys take turns.
+#[tokio::test]
+async fn broken_streams_in_a_row_trip_their_candidate() {
+    for keys in [1, 2] {
+        let first = Upstream::always(
+            Speaks::H1,
+            vec![sse_head(), Step::Body(delta("one")), Step::Delivered, Step::Reset],
+        );
+        let second = serving();
+        let plan = Plan::to(&[&first, &second]).with(|settings| {
+            settings.tokens.push(TokenSettings::plain("other", Secret::new("sk-other".to_owned())));
+        });
+        let gateway = plan.start().await;
+        for number in 0..6 {
+            let mut client = gateway.client(Version::H1).await.telling(&first.log);
+            let call = Call::stream();
+            let call =
+                if number % keys == 1 { call.header("authorization", "Bearer sk-other") } else { call };
+            let answer = client.send(call).await;
+            let provider = if number < 5 { "p0" } else { "p1" };
+            assert_eq!(answer.header("x-thalweg-provider"), provider, "{keys} {number}");
+            answer.collect().await;
+        }
+        gateway.stop().await;
+    }
+}
+
 /// So does one in the frame with which the stream is committed, and one without its blank line.
 #[tokio::test]
 async fn an_error_event_counts_wherever_it_stands() {

@@ -7,16 +7,20 @@ use crate::database::{Cell, DatabaseError};
 
 /// Batches that are looked at for one to run.
 const MAX_FOUND: i64 = 64;
+const UNENDED: &str = "status IN ('validating', 'in_progress', 'finalizing', 'cancelling')";
 
 impl BatchStore {
-    /// Batches that have not ended and that no replica runs, the oldest first: id and key.
+    /// Batches that have not ended and that no replica runs: id and key. The oldest of each key come first,
+    /// so that one key's many hide no other's.
     ///
     /// # Errors
     /// The database's own.
     pub async fn free(&self) -> Result<Vec<(String, String)>, DatabaseError> {
         let sql = format!(
-            "SELECT id, owner FROM batch_jobs WHERE status IN ('validating', 'in_progress', 'finalizing', \
-             'cancelling') AND (runner IS NULL OR leased_until < {}) ORDER BY created, id LIMIT {MAX_FOUND}",
+            "SELECT id, owner FROM (SELECT id, owner, created, \
+             ROW_NUMBER() OVER (PARTITION BY owner ORDER BY created, id) AS place FROM batch_jobs \
+             WHERE {UNENDED} AND (runner IS NULL OR leased_until < {})) AS free \
+             ORDER BY place, created, id LIMIT {MAX_FOUND}",
             self.clock
         );
         let rows = self.database.fetch(sql, Vec::new()).await?;
@@ -26,7 +30,8 @@ impl BatchStore {
         rows.iter().map(|row| Ok((text(row, 0)?, text(row, 1)?))).collect()
     }
 
-    /// Takes the lease of a batch that no other holds, or renews it. False: another holds it.
+    /// Takes the lease of a batch that no other holds, or renews it. False: another holds it, or it has
+    /// ended.
     ///
     /// # Errors
     /// The database's own.
@@ -37,7 +42,7 @@ impl BatchStore {
         time: std::time::Duration,
     ) -> Result<bool, DatabaseError> {
         let sql = format!(
-            "UPDATE batch_jobs SET runner = $1, leased_until = {0} + $2 WHERE id = $3 AND \
+            "UPDATE batch_jobs SET runner = $1, leased_until = {0} + $2 WHERE id = $3 AND {UNENDED} AND \
              (runner IS NULL OR runner = $1 OR leased_until < {0})",
             self.clock
         );

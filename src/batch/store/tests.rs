@@ -143,6 +143,24 @@ async fn a_batch_runs_at_one_replica_and_an_item_has_one_answer() {
     }
 }
 
+/// However many batches of one key wait, another key's is found.
+#[tokio::test]
+async fn no_key_hides_the_batches_of_others() {
+    for scratch in Scratch::each().await {
+        let store = BatchStore::open(&scratch.settings).await.unwrap();
+        for (owner, count) in [("alice", 70), ("bob", 1)] {
+            let input = stored(&store, owner, "1\n").await;
+            for _ in 0..count {
+                store.create(owner, ("/v1/embeddings", &input.id), None, None).await.unwrap().unwrap();
+            }
+        }
+        let free = store.free().await.unwrap();
+        assert_eq!(free.len(), 64);
+        assert_eq!(free[1].1, "bob");
+        store.close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_batch_is_cancelled_and_listed_by_its_key_alone() {
     for scratch in Scratch::each().await {
@@ -163,6 +181,7 @@ async fn a_batch_is_cancelled_and_listed_by_its_key_alone() {
             let begin = (BatchStatus::Validating, BatchStatus::InProgress);
             assert!(!store.advance((id, "r"), begin, None).await.unwrap(), "it does not begin any more");
             store.finish(&cancelled, "r", BatchStatus::Cancelled, 0).await.unwrap();
+            assert!(!store.lease(id, "other", LEASE).await.unwrap(), "it has ended");
             let ended = store.cancel("alice", id).await.unwrap().unwrap();
             assert_eq!((ended.status, &ended.json()["output_file_id"]), (BatchStatus::Cancelled, &().into()));
         }

@@ -51,7 +51,7 @@ impl ClaudeVersion {
     const fn longest_answer(self) -> u64 {
         match self {
             Self(..3, _) | Self(3, ..5) => 4096,
-            Self(3, _) => 8192,
+            Self(3, ..7) => 8192,
             _ => 32_000,
         }
     }

@@ -25,6 +25,8 @@ struct OpenCalls<'t> {
     by_name: HashMap<&'t str, VecDeque<Cow<'t, str>>>,
     /// Ids that have their results; they leave the lists when they are met.
     closed: HashSet<&'t str>,
+    /// The ids that calls have themselves.
+    own: HashSet<&'t str>,
 }
 
 impl<'t> OpenCalls<'t> {
@@ -32,20 +34,32 @@ impl<'t> OpenCalls<'t> {
         self.count += 1;
         if let Some(id) = id {
             self.closed.remove(id);
+            self.own.insert(id);
         }
         let id = id.map_or_else(|| Cow::Owned(format!("call_{}", self.count)), Cow::Borrowed);
         self.by_name.entry(name).or_default().push_back(id.clone());
         id
     }
 
-    /// The id of the call that a result answers: its own, or the function's first open call's.
+    /// The id of the call that a result answers: its own, or the function's first open call's. Clients make
+    /// ids up for calls without one, and give them to the results alone.
     fn close(&mut self, name: &str, id: Option<&'t str>) -> Option<Cow<'t, str>> {
         if let Some(id) = id {
-            self.closed.insert(id);
-            return Some(Cow::Borrowed(id));
+            let made_up = (!self.own.contains(id)).then(|| self.close_unnamed(name)).flatten();
+            return Some(made_up.unwrap_or_else(|| {
+                self.closed.insert(id);
+                Cow::Borrowed(id)
+            }));
         }
         let open = self.by_name.get_mut(name)?;
         std::iter::from_fn(|| open.pop_front()).find(|known| !self.closed.contains(&**known))
+    }
+
+    /// The function's first open call without an id of its own.
+    fn close_unnamed(&mut self, name: &str) -> Option<Cow<'t, str>> {
+        let open = self.by_name.get_mut(name)?;
+        let at = open.iter().position(|known| matches!(known, Cow::Owned(_)))?;
+        open.remove(at)
     }
 }
 

@@ -128,6 +128,20 @@ fn calls_without_ids_are_paired_in_order() {
     assert_eq!(results, expected);
 }
 
+/// gemini-cli gives results ids of its own making where the calls have none.
+#[test]
+fn results_with_ids_that_no_call_has_are_paired_in_order() {
+    let call = |name: &str| json!({"functionCall": {"name": name, "args": {}}});
+    let result = |id: &str, out: &str| json!({"functionResponse": {"id": id, "name": "get", "response": {"output": out}}});
+    let told = messages(json!([
+        {"role": "user", "parts": [{"text": "q"}]},
+        {"role": "model", "parts": [call("get"), call("get")]},
+        {"role": "user", "parts": [result("get-17-a1", "one"), result("get-17-b2", "two")]},
+    ]));
+    let ids: Vec<&Value> = (0..2).map(|at| &told[1]["tool_calls"][at]["id"]).collect();
+    assert_eq!([&told[2]["tool_call_id"], &told[3]["tool_call_id"]], [ids[0], ids[1]], "{told}");
+}
+
 #[test]
 fn calls_with_ids_keep_them() {
     let got = messages(json!([
