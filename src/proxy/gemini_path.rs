@@ -39,7 +39,7 @@ pub(super) fn method(endpoint: Endpoint, streams: bool, query: Option<&str>) -> 
 fn passes(parameter: &str) -> bool {
     let name = name_of(parameter);
     let is_own = |own: &str| name.trim_start_matches('$').eq_ignore_ascii_case(own);
-    !["alt", "fields", "callback", "prettyPrint"].into_iter().any(is_own)
+    !["alt", "fields", "callback"].into_iter().any(is_own)
 }
 
 /// The decoded name of a parameter; empty if it cannot be decoded.

@@ -56,9 +56,14 @@ pub struct CandidateStats {
     /// The endpoints at which the provider has this model.
     endpoints: EndpointMemory,
     callers: CallerStreak,
-    /// Committed streams that broke off in a row.
+    /// Committed streams that broke off in a row, and whose they were: 0, one caller's number and 1, or
+    /// [`SEVERAL`].
     broken_streams: AtomicU32,
+    broken_of: AtomicU32,
 }
+
+/// More callers than one.
+const SEVERAL: u32 = u32::MAX;
 
 /// Whether a request may be sent to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +121,7 @@ impl CandidateStats {
             endpoints: EndpointMemory::default(),
             callers: CallerStreak::default(),
             broken_streams: AtomicU32::new(0),
+            broken_of: AtomicU32::new(0),
         }
     }
 
@@ -284,8 +290,15 @@ impl CandidateStats {
         if !failure.class.consequence().counts_against_health {
             return;
         }
-        if self.broken_streams.fetch_add(1, Relaxed).saturating_add(1) >= settings.failures {
-            self.broken_streams.store(0, Relaxed);
+        let own = failure.caller.saturating_add(1);
+        let of = self.broken_of.load(Relaxed);
+        let of = if of == 0 || of == own { own } else { SEVERAL };
+        self.broken_of.store(of, Relaxed);
+        // One caller's requests may be what breaks them.
+        let is_alone = of != SEVERAL && self.callers.fails_alone(failure.caller, now, settings.window);
+        let in_a_row = self.broken_streams.fetch_add(1, Relaxed).saturating_add(1);
+        if in_a_row >= settings.failures && !is_alone {
+            self.stream_ended();
             let breaker = self.breakers.of(failure.endpoint);
             breaker.streams_broke(failure.started, now, settings, rng);
             if let BreakerState::Tripped { until } = breaker.state(now) {
@@ -298,6 +311,7 @@ impl CandidateStats {
     pub fn stream_ended(&self) {
         if self.broken_streams.load(Relaxed) != 0 {
             self.broken_streams.store(0, Relaxed);
+            self.broken_of.store(0, Relaxed);
         }
     }
 

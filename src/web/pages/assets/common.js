@@ -223,12 +223,13 @@ const showForm = (message, bad = Boolean(message)) => {
 let shownKey = null;
 const keyOf = ({ key, admin }) => JSON.stringify([key?.id, admin]);
 
-/** A session began. Things of another key leave the page with it. */
+/** A session began. Things of another key leave the page with it. True: the page stays. */
 const entered = (now) => {
-  const isOther = shownKey !== null && shownKey !== keyOf(now);
+  const isOther = now.signed_in && shownKey !== null && shownKey !== keyOf(now);
   session = now;
-  if (isOther) return location.reload();
   if (now.signed_in) shownKey = keyOf(now);
+  if (isOther) location.reload();
+  return !isOther;
 };
 
 /** The gateway knows the session no more: it or its key has ended, or the gateway was started again. */
@@ -265,7 +266,7 @@ const signIn = async (body) => {
   const headers = { "content-type": "application/json" };
   const now = await askJson("session", { method: "POST", headers, body: JSON.stringify(body) });
   tabs.postMessage("signed in");
-  entered(now);
+  if (!entered(now)) return new Promise(() => {});
   form.hidden = true;
   showWho();
 };
@@ -277,7 +278,7 @@ const lookAgain = async (load) => {
   if (session.signed_in && !now.signed_in) return signedOut();
   if (!now.signed_in) return;
   if (session.signed_in && keyOf(session) === keyOf(now)) return;
-  entered(now);
+  if (!entered(now)) return;
   form.hidden = true;
   showWho();
   load();
